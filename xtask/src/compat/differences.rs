@@ -340,8 +340,11 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4", "0.154.0"],
-        tests: &["real::rollouts::a_history_that_the_runtime_has_compressed"],
-        why: "0.154.0 and older have no `rollout/compress`, which the test needs first. They do not compress histories.",
+        tests: &[
+            "real::rollouts::a_history_that_the_runtime_has_compressed",
+            "real::unloaded::a_compressed_thread_whose_archiving_was_cut_off",
+        ],
+        why: "0.154.0 and older have no `rollout/compress`, which the tests need first. They do not compress histories.",
         sort: Sort::Unseen,
     },
     Difference {

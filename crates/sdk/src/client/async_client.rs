@@ -106,6 +106,9 @@ impl AsyncCodex {
     /// the workspace, so such a thread can get a wider one. To set the sandbox first, resume the thread with
     /// [`thread_resume`](Self::thread_resume), and use the handle that it returns.
     ///
+    /// A runtime that was killed while it archived the thread can leave the file in the archive without having recorded that. The call
+    /// then finishes the archiving first. On the wire: `thread/read`, `fs/getMetadata`, `fs/copy` and `thread/archive`.
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the thread is not archived. Otherwise as
     /// [`request`](Self::request).

@@ -5,6 +5,7 @@ pub(crate) mod approval_scope;
 pub(crate) mod clients;
 pub(crate) mod config_entries;
 pub(crate) mod config_values;
+pub(crate) mod cut_archives;
 pub(crate) mod events;
 pub(crate) mod history_requests;
 pub(crate) mod live_threads;

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::io::resumes::WRITER_LIMIT;
 use crate::session::apply_settings;
 use crate::session::apply_settings::ResumedThread;
+use crate::session::cut_archives;
 use crate::session::live_threads::resume_params;
 use crate::session::load_options::LoadOptions;
 use crate::session::runtime::Session;
@@ -105,7 +106,9 @@ impl ThreadState {
             error.json_rpc().is_some_and(|error| error.message.contains("listener command channel is closed"))
         };
         !self.ephemeral
-            && (matches!(error.kind(), ErrorKind::ThreadNotFound | ErrorKind::ThreadLost) || closing())
+            && (matches!(error.kind(), ErrorKind::ThreadNotFound | ErrorKind::ThreadLost)
+                || cut_archives::is_about_cut_archive(error)
+                || closing())
     }
 
     /// Returns the session to read the stored thread in. The thread need not be loaded for that.
@@ -117,7 +120,12 @@ impl ThreadState {
         }
         match self.session(core).await {
             // An archived thread cannot be loaded.
-            Err(error) if error.kind() == ErrorKind::ThreadArchived => core.session().await,
+            Err(error)
+                if error.kind() == ErrorKind::ThreadArchived
+                    && !cut_archives::is_about_cut_archive(&error) =>
+            {
+                core.session().await
+            }
             session => session,
         }
     }
@@ -184,7 +192,7 @@ impl ThreadState {
                     .with_thread(Some(&self.id))
                     .with_source(error)
             }
-            (_, ErrorKind::ThreadArchived) => error.with_note(" Or call `thread_unarchive`."),
+            (_, ErrorKind::ThreadArchived) => error,
             (false, ErrorKind::ThreadNotFound) => error.with_note(
                 "; the server has unloaded the thread, and does not know it any more. It had not \
                  stored the thread, because the thread had run no turn, or the thread was deleted. Start another",

@@ -13,6 +13,7 @@ use crate::background::Boxed;
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::resumes::storing_request;
+use crate::session::cut_archives;
 use crate::session::history_requests::is_unused;
 use crate::session::runtime::Session;
 
@@ -25,9 +26,14 @@ pub(crate) fn resume<'a>(
 ) -> Boxed<'a, Result<ThreadResumeResponse>> {
     Box::pin(async move {
         let response = session.resume(params, transport).await;
-        match store_if_refused(session, &params.thread_id, response).await? {
-            Some(response) => Ok(response),
-            None => session.resume(params, transport).await,
+        let response = match store_if_refused(session, &params.thread_id, response).await {
+            Ok(Some(response)) => return Ok(response),
+            Ok(None) => session.resume(params, transport).await,
+            Err(error) => Err(error),
+        };
+        match response {
+            Err(error) => Err(cut_archives::explain(session, &params.thread_id, error).await),
+            response => response,
         }
     })
 }
@@ -40,9 +46,14 @@ pub(crate) async fn fork(
 ) -> Result<ThreadForkResponse> {
     let thread_id = Some(&*params.thread_id);
     let response = session.open::<methods::ThreadFork>(params, thread_id, handlers.clone()).await;
-    match store_if_refused(session, &params.thread_id, response).await? {
-        Some(response) => Ok(response),
-        None => session.open::<methods::ThreadFork>(params, thread_id, handlers).await,
+    let response = match store_if_refused(session, &params.thread_id, response).await {
+        Ok(Some(response)) => return Ok(response),
+        Ok(None) => session.open::<methods::ThreadFork>(params, thread_id, handlers).await,
+        Err(error) => Err(error),
+    };
+    match response {
+        Err(error) => Err(cut_archives::explain(session, &params.thread_id, error).await),
+        response => response,
     }
 }
 

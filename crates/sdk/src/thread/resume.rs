@@ -8,7 +8,7 @@ use openai_codex_protocol::types::{Personality, SandboxMode, Thread, ThreadResum
 use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::dispatch::binding::HandlerBinding;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded, runs_turn};
 use crate::session::config_entries::NamedEntries;
@@ -333,7 +333,7 @@ impl Resume<'_> {
     ) -> Result<(Thread, ResumedThread)> {
         let response = unused_threads::resume(self.session, params, self.transport)
             .await
-            .map_err(|error| missing_folder::explain(explain(error), self.core, params.cwd.as_deref()))?;
+            .map_err(|error| missing_folder::explain(error, self.core, params.cwd.as_deref()))?;
         let active = runs_turn(self.session, self.thread_id, &response.thread.status).await;
         let current = current_settings!(response);
         // The runtime may have unloaded the thread before it received the request. The notification of that can arrive before
@@ -397,13 +397,5 @@ impl Resume<'_> {
             named.sandbox.clone_from(&current.sandbox);
         }
         Ok(current)
-    }
-}
-
-/// Adds what to do about a refused resume.
-fn explain(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::ThreadArchived => error.with_note(" Or call `thread_unarchive`."),
-        _ => error,
     }
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::cut_archives::{ARCHIVE, is_archived};
 use crate::session::load_options::LoadOptions;
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
@@ -268,14 +269,6 @@ async fn compare_with(
     Err(Error::invalid_input(refusal))
 }
 
-/// The folder of archived threads, in a home.
-const ARCHIVE: &str = "archived_sessions";
-
-/// Whether this is the path of an archived thread.
-pub(super) fn is_archived(path: Option<&str>) -> bool {
-    path.is_some_and(|path| path.split(['/', '\\']).any(|part| part == ARCHIVE))
-}
-
 /// The state of a thread that the server does not load here. The handle's first use does.
 pub(super) fn unloaded(core: &Arc<ClientCore>, thread: Thread, session: &Session) -> Arc<ThreadState> {
     let setup = ThreadSetup {
@@ -288,13 +281,13 @@ pub(super) fn unloaded(core: &Arc<ClientCore>, thread: Thread, session: &Session
     ThreadState::new(core, thread, session, setup)
 }
 
-async fn read_file(session: &Session, path: &str) -> Result<Vec<u8>> {
+pub(super) async fn read_file(session: &Session, path: &str) -> Result<Vec<u8>> {
     let response = call(session, "fs/readFile", &json!({"path": path})).await?;
     let data = response["dataBase64"].as_str().and_then(decode_base64);
     data.ok_or_else(|| Error::new(ErrorKind::Decode, "the response to fs/readFile has no contents"))
 }
 
-async fn call(session: &Session, method: &str, params: &Value) -> Result<Value> {
+pub(super) async fn call(session: &Session, method: &str, params: &Value) -> Result<Value> {
     let params = to_raw_value(params).map_err(|error| Error::invalid_input(error.to_string()))?;
     let response = session.call_raw(method, Some(&params)).await?;
     Ok(serde_json::from_str(&response).unwrap_or_default())

@@ -1,7 +1,9 @@
 //! Threads that the server unloaded, that have not run yet, or that it does not know.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
 
 use openai_codex::types::{
     CommandExecutionApprovalDecision as Decision, ReasoningEffort, ReasoningSummary, ThreadStatus,
@@ -12,7 +14,26 @@ use serde_json::json;
 
 use crate::death::kill;
 use crate::service_tiers::with_tier;
-use crate::support::{Model, counted, with_both_clients};
+use crate::support::{Model, counted, ids, with_both_clients};
+
+/// What the user has said in the thread, as the model has last received it.
+fn said(model: &Model) -> Vec<String> {
+    let request = model.last_request().unwrap();
+    request.user_texts().into_iter().filter(|text| !text.starts_with('<')).map(str::to_owned).collect()
+}
+
+/// Leaves a thread as a runtime does that is killed while it archives the thread: it has moved the file, and has not recorded that. Returns
+/// the place of the file before, and the one in the archive.
+fn cut_archiving(model: &Model, path: &str) -> (PathBuf, PathBuf) {
+    kill(model);
+    let file = PathBuf::from(path);
+    let archive = file.ancestors().find(|folder| folder.ends_with("sessions")).and_then(Path::parent);
+    let archive = archive.unwrap().join("archived_sessions");
+    std::fs::create_dir_all(&archive).unwrap();
+    let archived = archive.join(file.file_name().unwrap());
+    std::fs::rename(&file, &archived).unwrap();
+    (file, archived)
+}
 
 with_both_clients! {
     fn every_handle_of_an_unarchived_thread_runs(start, wait) {
@@ -25,9 +46,7 @@ with_both_clients! {
         let unarchived = wait!(codex.thread_unarchive(thread.id())).unwrap();
         assert_eq!(wait!(unarchived.run("2")).unwrap().final_response.as_deref(), Some("two"));
         assert_eq!(wait!(thread.run("3")).unwrap().final_response.as_deref(), Some("three"));
-        let said = model.last_request().unwrap();
-        let said: Vec<_> = said.user_texts().into_iter().filter(|text| !text.starts_with('<')).map(str::to_owned).collect();
-        assert_eq!(said, ["1", "2", "3"]);
+        assert_eq!(said(&model), ["1", "2", "3"]);
         wait!(codex.close()).unwrap();
     }
 
@@ -259,6 +278,92 @@ with_both_clients! {
             for error in errors {
                 assert_eq!((error.kind(), error.thread_id()), (ErrorKind::ThreadArchived, Some(thread.id())));
                 assert!(error.to_string().contains("thread_unarchive"), "{error}");
+            }
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    fn a_thread_whose_archiving_was_cut_off_is_archived_and_can_be_unarchived(start, wait) {
+        let model = Model::start();
+        ["one", "two", "three"].into_iter().for_each(|reply| model.reply(reply));
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("1")).unwrap();
+        let (file, archived) = cut_archiving(&model, &wait!(thread.read().send()).unwrap().thread.path.unwrap());
+        while wait!(codex.models().send()).is_err() {}
+        let errors = [
+            wait!(thread.run("2")).unwrap_err(),
+            wait!(thread.ensure("key", "2").run()).unwrap_err(),
+            wait!(thread.set_name("n")).unwrap_err(),
+            wait!(thread.read().include_turns(true).send()).unwrap_err(),
+            wait!(thread.export()).unwrap_err(),
+            wait!(codex.thread_resume(thread.id()).send()).unwrap_err(),
+            wait!(codex.thread_fork(thread.id()).send()).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::ThreadArchived, Some(thread.id())), "{error}");
+            assert!(error.to_string().contains("thread_unarchive"), "{error}");
+        }
+        assert_eq!(wait!(codex.thread_archive(thread.id())).unwrap_err().kind(), ErrorKind::ThreadArchived);
+        assert_eq!(ids(&wait!(codex.thread_list().archived(true).send()).unwrap()), [thread.id()]);
+        let unarchived = wait!(codex.thread_unarchive(thread.id())).unwrap();
+        assert_eq!(wait!(unarchived.run("2")).unwrap().final_response.as_deref(), Some("two"));
+        assert_eq!(wait!(thread.run("3")).unwrap().final_response.as_deref(), Some("three"));
+        assert_eq!(said(&model), ["1", "2", "3"]);
+        assert_eq!((file.exists(), archived.exists()), (true, false));
+        assert_eq!(ids(&wait!(codex.thread_list().send()).unwrap()), [thread.id()]);
+        assert_eq!(wait!(codex.thread_unarchive(thread.id())).err().unwrap().kind(), ErrorKind::InvalidInput);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_compressed_thread_whose_archiving_was_cut_off_can_be_unarchived(start, wait) {
+        let model = Model::start();
+        ["one", "two"].into_iter().for_each(|reply| model.reply(reply));
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("1")).unwrap();
+        let (_, archived) = cut_archiving(&model, &wait!(thread.read().send()).unwrap().thread.path.unwrap());
+        while wait!(codex.models().send()).is_err() {}
+        // The runtime compresses only files that have not changed for long.
+        let file = std::fs::File::options().append(true).open(&archived).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        wait!(codex.request_raw("rollout/compress", serde_json::Value::Null)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while archived.exists() {
+            assert!(Instant::now() < deadline, "the runtime does not compress the file");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(wait!(thread.run("2")).unwrap_err().kind(), ErrorKind::ThreadArchived);
+        wait!(codex.thread_unarchive(thread.id())).unwrap();
+        wait!(thread.run("2")).unwrap();
+        assert_eq!(said(&model), ["1", "2"]);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_repeated_unarchive_replaces_a_copy_that_was_cut_off_and_nothing_else(start, wait) {
+        for copied in ["half", "whole", "with another turn"] {
+            let model = Model::start();
+            ["one", "two"].into_iter().for_each(|reply| model.reply(reply));
+            let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+            wait!(thread.run("1")).unwrap();
+            let (file, archived) = cut_archiving(&model, &wait!(thread.read().send()).unwrap().thread.path.unwrap());
+            let mut copy = std::fs::read(&archived).unwrap();
+            match copied {
+                "half" => copy.truncate(copy.len() - 50),
+                "with another turn" => copy.extend(b"{}\n"),
+                _ => {}
+            }
+            std::fs::write(&file, &copy).unwrap();
+            while wait!(codex.models().send()).is_err() {}
+            let unarchived = wait!(codex.thread_unarchive(thread.id()));
+            if copied == "with another turn" {
+                assert_eq!(unarchived.err().unwrap().kind(), ErrorKind::InvalidInput);
+                assert_eq!((std::fs::read(&file).unwrap(), archived.exists()), (copy, true));
+            } else {
+                wait!(unarchived.unwrap().run("2")).unwrap();
+                assert_eq!(said(&model), ["1", "2"], "{copied}");
+                assert!(!archived.exists(), "{copied}");
             }
             wait!(codex.close()).unwrap();
         }

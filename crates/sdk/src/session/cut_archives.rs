@@ -1,0 +1,99 @@
+//! Threads whose archiving was cut off. The runtime moves a thread's file to the archive before it records that the thread is archived. If it
+//! is killed in between, it finds the thread in neither place, and calls it unknown.
+
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{Thread, ThreadReadParams};
+use serde_json::json;
+use serde_json::value::to_raw_value;
+
+use crate::background::Boxed;
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::runtime::Session;
+
+/// The folder of archived threads, in a home.
+pub(crate) const ARCHIVE: &str = "archived_sessions";
+
+/// Whether this is the path of an archived thread. No field of a thread says that.
+pub(crate) fn is_archived(path: Option<&str>) -> bool {
+    path.is_some_and(|path| path.split(['/', '\\']).any(|part| part == ARCHIVE))
+}
+
+/// Where a stored thread is.
+pub(crate) enum Place {
+    /// Where `thread_resume` finds it.
+    Sessions,
+    Archive,
+    /// In the archive, but the runtime's records say that it is not.
+    CutArchive(Box<CutArchive>),
+}
+
+/// A thread whose archiving was cut off.
+pub(crate) struct CutArchive {
+    /// The thread, as the runtime has recorded it.
+    pub(crate) thread: Thread,
+    /// Where the runtime looks for the file.
+    pub(crate) recorded: String,
+    /// Where the file is.
+    pub(crate) archived: String,
+}
+
+/// Finds a stored thread. `None` if the runtime does not know it, or never stores it.
+pub(crate) fn find<'a>(session: &'a Session, thread_id: &'a str) -> Boxed<'a, Option<Place>> {
+    Box::pin(async move {
+        let params = ThreadReadParams::new(thread_id).include_turns(false);
+        let thread = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await.ok()?.thread;
+        let recorded = thread.path.clone()?;
+        if is_archived(Some(&recorded)) {
+            return Some(Place::Archive);
+        }
+        let (folder, name) = recorded.rsplit_once(['/', '\\'])?;
+        let home = &session.metadata.codex_home;
+        // A runtime compresses old files.
+        for suffix in ["", ".zst"] {
+            let archived = format!("{home}/{ARCHIVE}/{name}{suffix}");
+            if exists(session, &archived).await.unwrap_or(false) {
+                let separator = &recorded[folder.len()..=folder.len()];
+                let recorded = format!("{folder}{separator}{name}{suffix}");
+                return Some(Place::CutArchive(Box::new(CutArchive { thread, recorded, archived })));
+            }
+        }
+        Some(Place::Sessions)
+    })
+}
+
+/// Whether the server has a file.
+pub(crate) async fn exists(session: &Session, path: &str) -> Result<bool> {
+    let params =
+        to_raw_value(&json!({"path": path})).map_err(|error| Error::invalid_input(error.to_string()))?;
+    match session.call_raw("fs/getMetadata", Some(&params)).await {
+        Err(error) if error.json_rpc().is_none() || error.is_retryable() => Err(error),
+        metadata => Ok(metadata.is_ok()),
+    }
+}
+
+/// Says of a refusal to load a thread that the thread is archived, if it is, and what to do.
+pub(crate) async fn explain(session: &Session, thread_id: &str, error: Error) -> Error {
+    let is_missing = |error: &Error| {
+        error.json_rpc().is_some_and(|error| error.message.ends_with(": missing source rollout"))
+    };
+    match error.kind() {
+        ErrorKind::ThreadArchived => return error.with_note(" Or call `thread_unarchive`."),
+        ErrorKind::ThreadNotFound => {}
+        _ if is_missing(&error) => {}
+        _ => return error,
+    }
+    let Some(Place::CutArchive(_)) = find(session, thread_id).await else { return error };
+    let message = "the thread's file is in the archive, but the runtime's records say that the thread is not archived: a runtime was \
+                   probably killed while it archived the thread. Call `thread_unarchive`, which makes the thread usable again";
+    let archived = Error::new(ErrorKind::ThreadArchived, message).with_thread(Some(thread_id));
+    match error.method() {
+        Some(method) => archived.with_method(method),
+        None => archived,
+    }
+    .with_source(error)
+}
+
+/// Whether an error is about a thread whose archiving was cut off. The runtime cannot read the turns of such a thread.
+pub(crate) fn is_about_cut_archive(error: &Error) -> bool {
+    error.kind() == ErrorKind::ThreadArchived && error.json_rpc().is_none()
+}

@@ -359,6 +359,16 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         why: "0.133.0 and 0.144.4 ignore the entry that says how soon an unused thread is unloaded. The test would take half an hour.",
         sort: Sort::Unseen,
     },
+    Difference {
+        versions: &["0.133.0", "0.144.4"],
+        tests: &[
+            "real::unloaded::a_thread_whose_archiving_was_cut_off",
+            "real::unloaded::a_repeated_unarchive_replaces",
+        ],
+        why: "0.133.0 and 0.144.4 look for the file of a thread in the archive too. A thread whose archiving was cut off is archived \
+              there, and they read it, and take it out of the archive, by themselves.",
+        sort: Sort::Unseen,
+    },
 ];
 
 /// The footnote that explains a failure.

@@ -124,6 +124,8 @@ fn route(params: &str) -> Result<Ids, ()> {
                 turn = turn.or(id);
                 root = works_for.or(root);
             }
+            // The scanner looks for the receivers of an item.
+            "item" => drop(ids(raw)?),
             _ => {}
         }
     }

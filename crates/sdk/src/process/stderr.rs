@@ -13,6 +13,8 @@ const MAX_QUOTED_LINES: usize = 40;
 const MAX_QUOTED_BYTES: usize = 2000;
 /// The rest of a longer line is dropped.
 const MAX_LINE_BYTES: usize = 4096;
+/// The byte that begins the code of a color.
+const ESCAPE: u8 = 0x1b;
 
 /// The last lines of the runtime's standard error.
 #[derive(Debug, Default)]
@@ -45,7 +47,9 @@ impl StderrTail {
         if lines.len() == MAX_KEPT_LINES {
             lines.pop_front();
         }
-        lines.push_back(String::from_utf8_lossy(line).into_owned());
+        // The runtime colors its log, also if no terminal shows it. Tabs are kept in lines without colors only.
+        let plain = line.contains(&ESCAPE).then(|| strip_ansi_escapes::strip(line));
+        lines.push_back(String::from_utf8_lossy(plain.as_deref().unwrap_or(line)).into_owned());
     }
 
     /// Whether the runtime reports that it could not create its databases, as when another runtime creates them meanwhile.
@@ -95,6 +99,12 @@ mod tests {
         assert!(quote.starts_with("line 960\n") && quote.ends_with("line 999"), "{quote}");
         assert_eq!(tail(b"").await, "");
         assert_eq!(tail(b"last message").await, "last message");
+    }
+
+    #[tokio::test]
+    async fn colors_are_left_out() {
+        assert_eq!(tail(b"\x1b[2m12:00\x1b[0m \x1b[31mERROR\x1b[0m: \xc3\xa4\n").await, "12:00 ERROR: ä");
+        assert_eq!(tail(b"no\tcolors\n").await, "no\tcolors");
     }
 
     #[tokio::test]

@@ -95,7 +95,10 @@ pub(crate) fn store<'a>(session: &'a Session, thread_id: &'a str) -> Boxed<'a, R
             }
             stored => stored,
         }
-        .map_err(|error| error.with_thread(Some(thread_id)))
+        .map_err(|error| {
+            let note = "; the client sends this request so that the runtime stores the thread, which has not run a turn yet";
+            error.with_thread(Some(thread_id)).with_note(note)
+        })
     })
 }
 

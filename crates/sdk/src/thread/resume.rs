@@ -151,6 +151,9 @@ impl<C> ThreadResume<C> {
             NamedEntries::of(own_load_options.config.as_ref(), &options, &found.known, found.ignores_options);
         let load_options =
             resume.choose_load_options(&found, own_load_options, entries.opaque.as_deref(), &mut params)?;
+        if found.is_loaded && !found.reloads {
+            leave_out_settings(&mut params);
+        }
         let mut wanted = WantedSettings::new(entries, live.settings_to_restore(), found.reloads);
 
         let handlers = self.options.handlers;
@@ -279,7 +282,9 @@ impl Resume<'_> {
         let has_unreported = !load_options.is_empty() || options.personality.is_some();
         let writes_workspace = options.sandbox == Some(SandboxSetting::Mode(SandboxMode::WorkspaceWrite));
         let configurable = !has_handle && writes_workspace;
-        let is_loaded = (has_unreported || configurable) && is_loaded(self.session, self.thread_id).await?;
+        let names_settings = !has_handle && *options != Settings::default();
+        let asks = has_unreported || configurable || names_settings;
+        let is_loaded = asks && is_loaded(self.session, self.thread_id).await?;
         let ignores_options = has_unreported && is_loaded;
         Ok(FoundThread {
             known,
@@ -398,4 +403,16 @@ impl Resume<'_> {
         }
         Ok(current)
     }
+}
+
+/// Leaves the settings out of the resume of a loaded thread: [`Resume::apply`] sets them. Runtime 0.163.0 loads a thread again to which no
+/// client has subscribed, if the request names one. The settings that it does not name are then those of the user's configuration.
+fn leave_out_settings(params: &mut ThreadResumeParams) {
+    params.approval_policy = None;
+    params.approvals_reviewer = None;
+    params.sandbox = None;
+    params.cwd = None;
+    params.model = None;
+    params.service_tier = None;
+    params.personality = None;
 }

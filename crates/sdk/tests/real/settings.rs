@@ -43,6 +43,33 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn a_thread_that_all_clients_have_left_keeps_the_settings_that_a_resume_does_not_name(start, wait) {
+        for turns in [0, 1] {
+            let model = Model::start();
+            model.fallback("done");
+            model.add_config("sandbox_mode = \"danger-full-access\"\napproval_policy = \"on-request\"\n").unwrap();
+            let (inside, outside) = (model.folder().join("inside"), model.folder().join("outside"));
+            std::fs::create_dir(&inside).unwrap();
+            let codex = start!(model.config()).unwrap();
+            let options = model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).model("gpt-5.5");
+            let thread = wait!(options.send()).unwrap();
+            for _ in 0..turns {
+                wait!(thread.run("one")).unwrap();
+            }
+            let id = thread.id().to_owned();
+            wait!(thread.unsubscribe()).unwrap();
+            drop(thread);
+            let resumed = wait!(codex.thread_resume(&id).cwd(&inside).send()).unwrap();
+            model.reply(ModelReply::exec_command(format!("pwd; echo x > '{}'", outside.display())));
+            wait!(resumed.run("two")).unwrap();
+            assert!(!outside.exists(), "the sandbox is not that of the thread");
+            let request = model.last_request().unwrap();
+            assert_eq!(request.model(), Some("gpt-5.5"));
+            assert!(printed(&model).contains("/inside"), "{}", printed(&model));
+            wait!(codex.close()).unwrap();
+        }
+    }
+
     fn a_thread_that_is_resumed_read_only_after_a_review_writes_nothing(start, wait) {
         let model = Model::start();
         model.reply("first");

@@ -302,6 +302,8 @@ with_both_clients! {
             [
                 json!(["thread/start", "user", "on-request"]),
                 json!(["thread/resume", null, null]),
+                // Whether the thread is loaded: the request would leave the mode out then.
+                json!(["thread/read", null, null]),
                 json!(["thread/resume", "user", "on-request"]),
                 json!(["thread/fork", "user", "on-request"]),
                 json!(["thread/start", null, "never"]),

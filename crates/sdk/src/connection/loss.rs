@@ -17,7 +17,7 @@ use crate::connection::request_window::{RequestWindow, Slot};
 use crate::connection::router::Router;
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::snapshot::{Snapshot, Trust};
-use crate::connection::uncertain::{UncertainStart, unanswered_load, uncertain_start, unsent_start};
+use crate::connection::uncertain::{UncertainStart, uncertain_start, unsent_start};
 use crate::connection::waiter::{Waiter, in_context};
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
@@ -395,6 +395,13 @@ impl<H: Host> Router<H> {
 /// The methods that open a thread for the connection.
 const OPENING_METHODS: [&str; 3] =
     [methods::ThreadStart::METHOD, methods::ThreadResume::METHOD, methods::ThreadFork::METHOD];
+
+/// The error of the load of a thread whose response did not come before a loss.
+fn unanswered_load(loss: &Error) -> Error {
+    let message = "the connection was lost before the response came, and the server may not have the thread loaded any more; make the \
+                   call again";
+    Error::new(ErrorKind::TransportClosed, format!("{message}: {loss}")).with_source(loss.clone())
+}
 
 /// The error of a request that the server may have carried out.
 fn lost_response(error: &Error) -> Error {

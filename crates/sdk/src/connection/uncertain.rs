@@ -105,13 +105,6 @@ pub(super) fn unsent_start(loss: Option<&Error>) -> Error {
     }
 }
 
-/// The error of the load of a thread whose response did not come before a loss.
-pub(super) fn unanswered_load(loss: &Error) -> Error {
-    let message = "the connection was lost before the response came, and the server may not have the thread loaded any more; make the \
-                   call again";
-    Error::new(ErrorKind::TransportClosed, format!("{message}: {loss}")).with_source(loss.clone())
-}
-
 /// The client's id in the user message of an `item/started` or `item/completed`.
 pub(super) fn message_key(params: &str) -> Option<String> {
     // A cheap check first: most items are not user messages.

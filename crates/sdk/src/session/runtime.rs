@@ -146,7 +146,8 @@ impl Session {
     }
 
     /// Makes a request to load a thread. `transport`: the number of the transport over which the caller has looked whether the server
-    /// has the thread loaded. After its loss, the request fails, and [`has_replaced_transport`](Self::has_replaced_transport).
+    /// has the thread loaded. If that transport is lost, the request fails, and the caller looks again: see
+    /// [`has_replaced_transport`](Self::has_replaced_transport).
     pub(crate) fn resume<'a>(
         &'a self,
         params: &'a ThreadResumeParams,
@@ -161,7 +162,8 @@ impl Session {
         })
     }
 
-    /// Whether a request had no effect because its transport was lost, and is replaced.
+    /// Whether a request failed because its transport was lost, and the connection has another one: the request was not sent, or was to
+    /// load a thread. The caller can prepare it again.
     pub(crate) fn has_replaced_transport(&self, error: &Error) -> bool {
         error.kind() == ErrorKind::TransportClosed && self.connection.failure().is_none()
     }

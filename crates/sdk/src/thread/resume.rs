@@ -283,8 +283,7 @@ impl Resume<'_> {
         let writes_workspace = options.sandbox == Some(SandboxSetting::Mode(SandboxMode::WorkspaceWrite));
         let configurable = !has_handle && writes_workspace;
         let names_settings = !has_handle && *options != Settings::default();
-        let asks = has_unreported || configurable || names_settings;
-        let is_loaded = asks && is_loaded(self.session, self.thread_id).await?;
+        let is_loaded = (has_unreported || names_settings) && is_loaded(self.session, self.thread_id).await?;
         let ignores_options = has_unreported && is_loaded;
         Ok(FoundThread {
             known,
@@ -413,6 +412,8 @@ fn leave_out_settings(params: &mut ThreadResumeParams) {
     params.sandbox = None;
     params.cwd = None;
     params.model = None;
+    // Nothing sets this one for a loaded thread: another value is an error.
+    params.model_provider = None;
     params.service_tier = None;
     params.personality = None;
 }

@@ -59,7 +59,8 @@ with_both_clients! {
             let id = thread.id().to_owned();
             wait!(thread.unsubscribe()).unwrap();
             drop(thread);
-            let resumed = wait!(codex.thread_resume(&id).cwd(&inside).send()).unwrap();
+            let resume = codex.thread_resume(&id).cwd(&inside).model_provider("scripted");
+            let resumed = wait!(resume.send()).unwrap();
             model.reply(ModelReply::exec_command(format!("pwd; echo x > '{}'", outside.display())));
             wait!(resumed.run("two")).unwrap();
             assert!(!outside.exists(), "the sandbox is not that of the thread");

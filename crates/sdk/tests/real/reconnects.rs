@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use openai_codex::types::{
@@ -41,6 +42,23 @@ pub(crate) fn gated(socket: impl Into<PathBuf>) -> (Endpoint, Sender<()>) {
         Ok("token".into())
     });
     (endpoint, open)
+}
+
+/// Replaces the server when the proxy has done its first fault, and lets the clients of [`gated`] connect to the new one.
+pub(crate) fn replace_at_fault(
+    mut server: RunningServer,
+    model: &Arc<Model>,
+    proxy: &Arc<FaultyProxy>,
+    open: Sender<()>,
+) -> JoinHandle<RunningServer> {
+    let (model, proxy) = (model.clone(), proxy.clone());
+    std::thread::spawn(move || {
+        proxy.wait_faults(1).unwrap();
+        server.kill();
+        let server = RunningServer::on_socket(&model);
+        open.send(()).unwrap();
+        server
+    })
 }
 
 /// Waits for an event of an observer.

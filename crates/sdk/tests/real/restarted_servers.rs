@@ -9,7 +9,7 @@ use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
-use crate::reconnects::{gated, policy, until};
+use crate::reconnects::{gated, policy, replace_at_fault, until};
 use crate::support::{Model, RunningServer, bounded_async, has_user_text, with_both_clients};
 
 with_both_clients! {
@@ -42,7 +42,7 @@ with_both_clients! {
     fn a_resume_whose_server_dies_keeps_the_entries_of_the_configuration(start, wait) {
         for arrives in [false, true] {
             let model = Arc::new(Model::with_fallback("done"));
-            let mut server = RunningServer::on_socket(&model);
+            let server = RunningServer::on_socket(&model);
             let proxy = Arc::new(FaultyProxy::to_socket(server.socket()).unwrap());
             let (endpoint, open) = gated(proxy.socket());
             let place = Place::method(Flow::ToServer, "thread/resume");
@@ -51,18 +51,9 @@ with_both_clients! {
             let options = codex.thread_start().config("shell_environment_policy.set", json!({"NAMED": "yes"}));
             let thread = wait!(model.sandboxed(options, Sandbox::ReadOnly).send()).unwrap();
             wait!(thread.run("one")).unwrap();
-            let replaces = std::thread::spawn({
-                let (model, proxy) = (model.clone(), proxy.clone());
-                move || {
-                    proxy.wait_faults(1).unwrap();
-                    server.kill();
-                    let server = RunningServer::on_socket(&model);
-                    open.send(()).unwrap();
-                    server
-                }
-            });
+            let replaced = replace_at_fault(server, &model, &proxy, open);
             let resumed = wait!(codex.thread_resume(thread.id()).send()).unwrap();
-            let server = replaces.join().unwrap();
+            let server = replaced.join().unwrap();
             model.reply_when(has_user_text("two"), ModelToolCall::exec_command("echo NAMED=$NAMED"));
             wait!(resumed.run("two")).unwrap();
             let request = model.last_request().unwrap();

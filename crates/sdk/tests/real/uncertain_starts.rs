@@ -7,7 +7,7 @@ use openai_codex::{ApprovalMode, CodexConfig, ErrorKind, Event, Notification, Sa
 use openai_codex_testkit::ModelReply;
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 
-use crate::reconnects::{config, gated, policy, until};
+use crate::reconnects::{config, gated, policy, replace_at_fault, until};
 use crate::support::{Model, RunningServer, with_both_clients};
 
 with_both_clients! {
@@ -70,7 +70,7 @@ with_both_clients! {
         std::fs::write(&config, format!("sandbox_mode = \"danger-full-access\"\n{others}")).unwrap();
         let (inside, outside) = (model.folder().join("inside"), model.folder().join("written"));
         std::fs::create_dir(&inside).unwrap();
-        let mut server = RunningServer::on_socket(&model);
+        let server = RunningServer::on_socket(&model);
         let proxy = Arc::new(FaultyProxy::to_socket(server.socket()).unwrap());
         let (endpoint, open) = gated(proxy.socket());
         proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "thread/resume"), Fault::Cut));
@@ -93,16 +93,7 @@ with_both_clients! {
         model.reply(ModelReply::exec_command(format!("echo x > '{}'", outside.display())));
         model.reply("three");
         // The server is replaced before it has the question.
-        let replaced = std::thread::spawn({
-            let (proxy, model) = (proxy.clone(), model.clone());
-            move || {
-                proxy.wait_faults(1).unwrap();
-                server.kill();
-                let server = RunningServer::on_socket(&model);
-                open.send(()).unwrap();
-                server
-            }
-        });
+        let replaced = replace_at_fault(server, &model, &proxy, open);
         // The model has got the output of its command.
         assert_eq!(wait!(thread.run("3")).unwrap().final_response.as_deref(), Some("three"));
         assert!(!outside.exists(), "the command has written outside of the sandbox of the handle");

@@ -116,6 +116,7 @@ impl<H: Host> Router<H> {
             }
             _ => {
                 if event.kind == Some(NotificationKind::ItemStarted) {
+                    self.begin_unreported(turn_id, route, batch);
                     self.handle_item_started(turn_id, event);
                 }
                 self.running_turns.handle_command(turn_id, event);
@@ -176,7 +177,8 @@ impl<H: Host> Router<H> {
         }
         let relations = route.relations.as_ref();
         let named = relations.and_then(|relations| relations.root_turn_id.as_deref());
-        let root = named.map(Arc::from).or_else(|| self.begin_assigned(thread_id?));
+        let assigned = thread_id.and_then(|thread_id| self.begin_assigned(thread_id, named));
+        let root = named.map(Arc::from).or(assigned);
         let Some(root) = root.filter(|root: &Arc<str>| **root != *turn_id) else { return new };
         let root_thread = self.running_turns.get(&root).and_then(|root| root.thread_id.clone());
         if let (Some(child), Some(root_thread)) = (thread_id, root_thread) {
@@ -190,14 +192,31 @@ impl<H: Host> Router<H> {
         new
     }
 
-    /// The turn that a thread works for, of which a turn begins now.
-    fn begin_assigned(&mut self, thread_id: &str) -> Option<Arc<str>> {
+    /// The turn that a thread works for, of which a turn begins now. `named`: the turn for which it begins, if the server names that.
+    fn begin_assigned(&mut self, thread_id: &str, named: Option<&str>) -> Option<Arc<str>> {
+        let assigned = self.thread_tree.assigned_turn(thread_id)?;
+        if named.is_some_and(|named| *named != *assigned) {
+            return None;
+        }
         let root = self.thread_tree.begin_assigned(thread_id)?;
         // The next turn of the thread has another reason.
         if !self.running_turns.contains(&root) {
             self.thread_tree.unassign(thread_id);
         }
         Some(root)
+    }
+
+    /// Begins the turn of a sub-agent whose start the server has not reported to this client. A server that several clients use can
+    /// omit it, and reports the items.
+    fn begin_unreported(&mut self, turn_id: &str, route: &Route<'_>, batch: &mut EventBatch<'_>) {
+        let Some(thread_id) = route.thread_id.as_deref() else { return };
+        if self.thread_tree.awaits_turn(thread_id)
+            && !self.running_turns.contains(turn_id)
+            && !self.pending_turns.may_join(thread_id)
+        {
+            self.running_turns.deliver(batch);
+            self.handle_turn_started(turn_id, route);
+        }
     }
 
     /// Notes the first item of a turn. The messages of agents have no id of a client.

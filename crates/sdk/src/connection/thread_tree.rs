@@ -52,6 +52,11 @@ impl ThreadTree {
         self.assigned_turns.get(thread_id).map(|assigned| assigned.turn_id.clone())
     }
 
+    /// Whether a thread works for a turn, and no turn of the thread has begun since.
+    pub(crate) fn awaits_turn(&self, thread_id: &str) -> bool {
+        self.assigned_turns.get(thread_id).is_some_and(|assigned| !assigned.has_begun)
+    }
+
     /// As [`assigned_turn`](Self::assigned_turn), of a thread whose turn begins.
     pub(crate) fn begin_assigned(&mut self, thread_id: &str) -> Option<Arc<str>> {
         let turn_id = self.assigned_turn(thread_id)?;

@@ -435,6 +435,34 @@ async fn a_subagent_is_interrupted_with_its_turn_also_if_the_runtime_does_not_na
     settle(&connection, &mut peer).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_subagent_whose_start_is_not_reported_is_interrupted_with_its_turn() {
+    for begins_late in [false, true] {
+        let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
+        begin(&mut peer).await;
+        let spawn = json!({"type": "collabAgentToolCall", "id": "s", "receiverThreadIds": ["child"]});
+        let params = json!({"threadId": "t", "turnId": "u", "item": spawn});
+        peer.send(json!({"method": "item/completed", "params": params})).await;
+        if !begins_late {
+            message(&mut peer, "c", None).await;
+        }
+        connection.release(&subscription, true);
+        respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+        end(&mut peer, "interrupted").await;
+        if begins_late {
+            message(&mut peer, "c", None).await;
+        }
+        let request = peer.receive().await;
+        assert_eq!(request["params"], json!({"threadId": "child", "turnId": "c"}));
+        peer.send(json!({"id": request["id"], "result": {}})).await;
+        let ended = json!({"id": "c", "items": [], "status": "interrupted"});
+        peer.send(json!({"method": "turn/completed", "params": {"threadId": "child", "turn": ended}})).await;
+        // Items that come after the end begin nothing.
+        message(&mut peer, "c", None).await;
+        settle(&connection, &mut peer).await;
+    }
+}
+
 /// Reports the first message of a turn on another thread. `client_id`: a client's id of the message.
 async fn message(peer: &mut Peer, turn: &str, client_id: Option<&str>) {
     let item = json!({"type": "userMessage", "id": "m", "clientId": client_id, "content": []});

@@ -97,8 +97,10 @@ pub(crate) fn apply_settings<'a>(
 ) -> Boxed<'a, Result<Settings>> {
     Box::pin(async move {
         let ResumedThread { mut current, active, ephemeral, tiers } = resumed;
-        named.check_tiers(session, thread_id, &current, tiers).await?;
-        named.check_effort(session, thread_id, &current).await?;
+        // A runtime that has forgotten the thread gets its model again.
+        let restored = current.clone().with(requested);
+        named.check_tiers(session, thread_id, &restored, tiers).await?;
+        named.check_effort(session, thread_id, &restored).await?;
         let before = current.clone();
         let differing = requested.differences(&before, session);
         let Some(first) = differing.first() else { return Ok(current) };

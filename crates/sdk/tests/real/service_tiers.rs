@@ -1,9 +1,10 @@
 //! A service tier is in force, or the call that names it fails before anything runs.
 
-use openai_codex::ErrorKind;
 use openai_codex::types::Model as CatalogModel;
+use openai_codex::{ErrorKind, RestartPolicy};
 use serde_json::{Value, json};
 
+use crate::death::kill;
 use crate::support::{Model, with_both_clients};
 
 /// The models of the catalog that have this tier.
@@ -147,6 +148,25 @@ with_both_clients! {
         let thread = wait!(start.send()).unwrap();
         wait!(thread.turn("two").service_tier("fast").run()).unwrap();
         assert_eq!(sent(&model), "priority");
+        wait!(codex.close()).unwrap();
+    }
+
+    // The runtime stores the model of a thread with its turns.
+    fn a_service_tier_fits_the_model_that_a_restarted_runtime_has_forgotten(start, wait) {
+        let model = Model::with_fallback("done");
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let catalog = wait!(codex.models().send()).unwrap().data;
+        let known = &with_tier("priority", catalog)[0];
+        let thread = wait!(codex.thread_start().cwd(model.folder()).model(known).send()).unwrap();
+        wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        kill(&model);
+        while wait!(codex.models().send()).is_err() {}
+        let resumed = wait!(codex.thread_resume(thread.id()).service_tier("priority").send()).unwrap();
+        for thread in [thread, resumed] {
+            wait!(thread.run("go")).unwrap();
+            let body = model.last_request().unwrap().body;
+            assert_eq!((body["model"].as_str(), body["service_tier"].as_str()), (Some(&**known), Some("priority")));
+        }
         wait!(codex.close()).unwrap();
     }
 

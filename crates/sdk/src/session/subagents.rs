@@ -9,11 +9,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::session::apply_settings::{read_changed, read_settings};
 use crate::session::approval_scope::{Scope, compare, makes_requests};
 use crate::session::narrower_sandbox::common;
-use crate::session::runtime::Session;
+use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::thread_settings::{SandboxSetting, Settings};
 
-/// Applies the bounds that a call names for a thread to the thread's sub-agents, as far as they allow more. Fails before
-/// anything changes for a sub-agent that runs, because its turn keeps the bounds that it began with.
+/// Applies the bounds that a call names for a thread to the thread's sub-agents, as far as they allow more. Waits for the turns of
+/// sub-agents that the client is interrupting. Fails before anything changes for a sub-agent that runs, because its turn keeps the
+/// bounds that it began with.
 pub(crate) fn narrow<'a>(
     session: &'a Session,
     thread_id: &'a str,
@@ -23,6 +24,9 @@ pub(crate) fn narrow<'a>(
         let bounds = named.bounds();
         if bounds == Settings::default() {
             return Ok(());
+        }
+        for (subagent, _) in session.connection.subagents(thread_id) {
+            session.connection.wait_until_interrupted(&subagent, INTERRUPT_LIMIT).await;
         }
         let mut updates = Vec::new();
         for (subagent, runs) in session.connection.subagents(thread_id) {

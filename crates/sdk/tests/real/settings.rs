@@ -10,7 +10,9 @@ use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
 use crate::service_tiers::with_tier;
-use crate::support::{Model, bounded_async, counted, ended_beside, has_user_text, with_both_clients};
+use crate::support::{
+    Model, bounded_async, counted, ended_beside, has_user_text, spawn_subagent, with_both_clients,
+};
 
 /// The output of the last command.
 fn printed(model: &Model) -> String {
@@ -364,6 +366,29 @@ with_both_clients! {
         ended_beside!(thread, events, wait);
         wait!(resume()).unwrap();
         wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_whose_running_subagent_is_being_interrupted_becomes_read_only(start, wait) {
+        let model = Model::start();
+        for by_turn in [false, true] {
+            let (root, child) = (model.gate(), model.gate());
+            model.reply_when(has_user_text("delegate"), spawn_subagent());
+            model.reply_when(has_user_text("delegate"), ModelReply::new().pause(&root).delta("above"));
+            model.reply_when(has_user_text("help"), ModelReply::new().pause(&child).delta("below"));
+            model.fallback("done");
+            let codex = start!(model.config()).unwrap();
+            let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
+            let turn = wait!(thread.turn("delegate").interrupt_on_drop(true).send()).unwrap();
+            root.wait_reached().unwrap();
+            child.wait_reached().unwrap();
+            drop(turn);
+            if by_turn {
+                wait!(thread.turn("next").sandbox(Sandbox::ReadOnly).run()).unwrap();
+            } else {
+                wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+            }
+            wait!(codex.close()).unwrap();
+        }
     }
 
     fn a_subagent_of_a_thread_that_becomes_read_only_writes_nothing(start, wait) {

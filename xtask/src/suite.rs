@@ -28,7 +28,19 @@ pub(crate) fn test_rust() -> Result<(), Failure> {
     codegen::run_with(codegen::Ask::Installed, true)?;
     // Unit and integration tests, examples (built only) and doctests. Benchmarks would run here, so clippy checks them
     // instead.
-    cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"])
+    cargo_with(
+        &["test", "--workspace", "--all-features", "--no-fail-fast"],
+        &[("RUST_TEST_THREADS", &test_threads())],
+    )
+}
+
+/// How many tests run at once, unless the environment says it: four on a machine with fewer processors. Tests wait for runtimes most
+/// of the time.
+fn test_threads() -> String {
+    std::env::var("RUST_TEST_THREADS").unwrap_or_else(|_| {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        processors.max(4).to_string()
+    })
 }
 
 /// Runs the tests of the crate for the engine. They install the engine with npm if it is missing.

@@ -129,11 +129,20 @@ impl Error {
     /// Whether the server refuses to load a thread that it is about to store: its first turn is just beginning. Runtimes 0.154.0 to
     /// 0.171.0 have several messages for that.
     pub(crate) fn is_of_beginning_thread(&self) -> bool {
-        let is_message = |error: &JsonRpcError| {
-            error.message == "list_turns is not supported yet"
-                || error.message.contains("is not materialized yet")
-        };
-        self.is_of_empty_rollout() || self.inner.json_rpc.as_ref().is_some_and(is_message)
+        let is_message = |error: &JsonRpcError| error.message.contains("is not materialized yet");
+        self.is_of_empty_rollout()
+            || self.is_of_unlisted_turns()
+            || self.inner.json_rpc.as_ref().is_some_and(is_message)
+    }
+
+    /// Whether the server says that it cannot list turns. It says so of a thread that it does not store yet.
+    pub(crate) fn is_of_unlisted_turns(&self) -> bool {
+        self.json_rpc().is_some_and(|error| {
+            matches!(
+                &*error.message,
+                "list_turns is not supported yet" | "paginated_threads is not supported yet"
+            )
+        })
     }
 
     /// Whether the server says that it cannot list items. It says so of a thread whose first turn is just beginning, too.

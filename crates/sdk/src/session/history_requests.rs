@@ -103,11 +103,7 @@ pub(crate) fn is_unused<'a>(session: &'a Session, thread_id: &'a str, error: &'a
         let params = ThreadTurnsListParams::new(thread_id).limit(1);
         match session.call::<methods::ThreadTurnsList>(&params, Some(thread_id)).await {
             Ok(page) => page.data.is_empty(),
-            Err(error)
-                if error
-                    .json_rpc()
-                    .is_some_and(|error| error.message == "list_turns is not supported yet") =>
-            {
+            Err(error) if error.is_of_unlisted_turns() => {
                 let params = ThreadReadParams::new(thread_id).include_turns(false);
                 let read = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await;
                 read.is_ok_and(|read| read.thread.preview.is_empty())

@@ -4,13 +4,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use openai_codex::{
-    ApprovalMode, AsyncCodex, AsyncEvents, AsyncThread, AsyncTurnHandle, ErrorKind, Event, Notification,
-    RestartPolicy, Result, Sandbox,
+    ApprovalMode, AsyncCodex, AsyncEvents, AsyncThread, AsyncTurnHandle, Codex, ErrorKind, Event,
+    Notification, RestartPolicy, Result, Sandbox,
 };
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 
 use crate::death::kill;
-use crate::support::{Model, bounded_async, one_step, output, steps};
+use crate::support::{Model, bounded, bounded_async, one_step, output, steps};
 
 /// No call of these tests waits more often.
 const MOST_STEPS: usize = 12;
@@ -268,4 +268,51 @@ fn no_turn_writes_in_an_unloaded_thread_that_was_resumed_read_only_at_the_same_t
 #[test]
 fn no_turn_writes_in_a_thread_of_a_new_runtime_that_was_resumed_read_only_at_the_same_time() {
     bounded_async(async || every_order(Before::Restart, 6).await);
+}
+
+// The server does not store the thread yet.
+#[test]
+fn the_first_turn_of_a_thread_can_be_followed_while_it_starts() {
+    bounded_async(async || {
+        let model = Model::start();
+        let gate = model.gate();
+        let codex = AsyncCodex::with_config(model.config());
+        for _ in 0..8 {
+            model.reply(ModelReply::new().pause(&gate).delta("hello"));
+            let thread = codex.thread_start().cwd(model.folder()).send().await.unwrap();
+            let other = thread.clone();
+            let running = tokio::spawn(async move { other.run("go").await });
+            let followed = loop {
+                if let Some(turn) = thread.follow().await.unwrap() {
+                    break turn;
+                }
+            };
+            followed.interrupt().await.unwrap();
+            assert!(running.await.unwrap().unwrap().is_interrupted());
+        }
+        codex.close().await.unwrap();
+    });
+}
+
+#[test]
+fn the_first_turn_of_a_thread_can_be_followed_while_a_blocking_call_starts_it() {
+    bounded(|| {
+        let model = Model::start();
+        let gate = model.gate();
+        let codex = Codex::with_config(model.config()).unwrap();
+        for _ in 0..8 {
+            model.reply(ModelReply::new().pause(&gate).delta("hello"));
+            let thread = codex.thread_start().cwd(model.folder()).send().unwrap();
+            let other = thread.clone();
+            let running = std::thread::spawn(move || other.run("go"));
+            let followed = loop {
+                if let Some(turn) = thread.follow().unwrap() {
+                    break turn;
+                }
+            };
+            followed.interrupt().unwrap();
+            assert!(running.join().unwrap().unwrap().is_interrupted());
+        }
+        codex.close().unwrap();
+    });
 }

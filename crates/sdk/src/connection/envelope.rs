@@ -166,6 +166,16 @@ pub(crate) fn command_item(params: &str) -> Option<Box<str>> {
     (text_member(item, "type")? == "commandExecution").then(|| id.into())
 }
 
+/// Whether an `item/started` reports a user message that no client has sent: the first item of a sub-agent's turn.
+pub(crate) fn is_agent_message(params: &str) -> bool {
+    // A cheap check first: most items are not user messages.
+    if !params.contains("\"userMessage\"") {
+        return false;
+    }
+    let Some(item) = member(params, "item") else { return false };
+    text_member(item, "type").as_deref() == Some("userMessage") && text_member(item, "clientId").is_none()
+}
+
 /// Whether a `turn/completed` reports that the turn was interrupted.
 pub(crate) fn is_interrupted(params: &str) -> bool {
     // A cheap check first: the turn can hold long items.

@@ -130,11 +130,21 @@ impl<H: Host> Router<H> {
         self.server_requests.is_waiting(&turn.id) || turn.is_held()
     }
 
-    /// Whether a turn can have sub-agents of which the client has not seen that they began: it follows the turn, or it has unsubscribed
-    /// from the turn's thread.
+    /// Whether a turn can have sub-agents of which the client has not seen that they began: another client has started the turn, or
+    /// events of it did not arrive.
     pub(crate) fn may_have_unseen_subagents(&self, turn_id: &str) -> bool {
         let turn = self.running_turns.get(turn_id);
-        turn.is_some_and(|turn| turn.root.is_none() && (!turn.created || turn.is_unseen))
+        turn.is_some_and(|turn| turn.root.is_none() && (!turn.created || turn.is_unseen || !turn.is_whole))
+    }
+
+    /// Whether a turn can have commands whose starts were not reported to this client.
+    pub(crate) fn may_have_unseen_commands(&self, turn_id: &str) -> bool {
+        self.running_turns.get(turn_id).is_some_and(|turn| !turn.is_whole && !turn.is_unseen)
+    }
+
+    /// The latest interrupted turns of a thread, each with whether its commands end too.
+    pub(crate) fn interrupted_on(&self, thread_id: &str) -> Vec<(Arc<str>, bool)> {
+        self.interrupted.on(thread_id).map(|turn| (turn.turn_id.clone(), turn.end_commands)).collect()
     }
 
     /// Whether a turn runs of which the client receives the events.

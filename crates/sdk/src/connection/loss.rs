@@ -339,6 +339,9 @@ impl<H: Host> Router<H> {
             false => serde_json::json!({ "turn": {"id": turn_id, "items": [], "status": "inProgress"} }),
         };
         self.handle_response(start.id, Outcome::Result(&response.to_string()));
+        if let Some(turn) = self.running_turns.get_mut(turn_id) {
+            turn.is_whole = false;
+        }
     }
 
     /// Ends the starts of a thread whose messages were not found, unless another transport has been lost since. `why`: what the client

@@ -8,7 +8,7 @@ use openai_codex_protocol::NotificationKind;
 
 use crate::connection::effect::Effect;
 use crate::connection::envelope::{
-    Relations, Route, is_active, is_interrupted, never_began, resolved_request,
+    Relations, Route, is_active, is_agent_message, is_interrupted, never_began, resolved_request,
 };
 use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::Host;
@@ -116,7 +116,7 @@ impl<H: Host> Router<H> {
             }
             _ => {
                 if event.kind == Some(NotificationKind::ItemStarted) {
-                    self.begin_unreported(turn_id, route, batch);
+                    self.begin_unreported(turn_id, event, route, batch);
                     self.handle_item_started(turn_id, event);
                 }
                 self.running_turns.handle_command(turn_id, event);
@@ -207,15 +207,32 @@ impl<H: Host> Router<H> {
     }
 
     /// Begins the turn of a sub-agent whose start the server has not reported to this client. A server that several clients use can
-    /// omit it, and reports the items.
-    fn begin_unreported(&mut self, turn_id: &str, route: &Route<'_>, batch: &mut EventBatch<'_>) {
+    /// omit it, and reports the items. If the client does not know that the thread is a sub-agent's, it asks for the parent of the
+    /// thread: an interrupt can have cut off the item that names the thread.
+    fn begin_unreported(
+        &mut self,
+        turn_id: &str,
+        event: Event<'_>,
+        route: &Route<'_>,
+        batch: &mut EventBatch<'_>,
+    ) {
         let Some(thread_id) = route.thread_id.as_deref() else { return };
-        if self.thread_tree.awaits_turn(thread_id)
-            && !self.running_turns.contains(turn_id)
-            && !self.pending_turns.may_join(thread_id)
-        {
+        if self.running_turns.contains(turn_id) || self.pending_turns.may_join(thread_id) {
+            return;
+        }
+        let is_awaited = self.thread_tree.awaits_turn(thread_id);
+        if !is_awaited && self.interrupted.is_empty() {
+            return;
+        }
+        let is_first = is_agent_message(event.text);
+        if is_awaited {
             self.running_turns.deliver(batch);
             self.handle_turn_started(turn_id, route);
+            if let Some(turn) = self.running_turns.get_mut(turn_id) {
+                turn.is_whole = is_first;
+            }
+        } else if is_first && self.subscribed.get(thread_id).is_none() {
+            self.effects.push(Effect::InterruptUnknownSubagent(thread_id.into()));
         }
     }
 

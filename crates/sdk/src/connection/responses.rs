@@ -122,6 +122,7 @@ impl<H: Host> Router<H> {
         }
         let turn = self.running_turns.claim(turn_id.clone(), subscription.thread_id(), now);
         turn.ends_commands |= created && subscription.ends_commands();
+        turn.is_whole |= created;
         if given.is_some() {
             turn.given = given;
         }

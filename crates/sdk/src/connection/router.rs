@@ -450,6 +450,7 @@ impl<H: Host> Router<H> {
         self.own_turns.remove(&turn_id);
         if let Some(turn) = self.running_turns.get_mut(&turn_id) {
             turn.created = false;
+            turn.is_whole &= turn.started;
             turn.ends_commands = false;
         }
     }

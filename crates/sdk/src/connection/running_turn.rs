@@ -49,6 +49,8 @@ pub(crate) struct RunningTurn<H: Host> {
     pub(crate) ends_commands: bool,
     /// Whether the client has unsubscribed from its thread since it started, so that events are missing.
     pub(crate) is_unseen: bool,
+    /// Whether the client has received its events from the start on, without a loss of the connection.
+    pub(crate) is_whole: bool,
     /// Reports the phase to those who follow the turn.
     follower: Option<H::Follower>,
     /// What has been given of it, if the client reconnects.
@@ -64,7 +66,7 @@ pub(crate) struct RunningTurn<H: Host> {
 }
 
 impl<H: Host> RunningTurn<H> {
-    /// `notes_given`: whether it notes what has been given of it.
+    /// A turn whose first events can have been sent before. `notes_given`: whether it notes what has been given of it.
     pub(crate) fn new(id: Arc<str>, thread_id: Option<&str>, since: u64, notes_given: bool) -> Self {
         let thread_id = thread_id.map(Arc::from);
         Self {
@@ -84,6 +86,7 @@ impl<H: Host> RunningTurn<H> {
             left_budget: None,
             ends_commands: false,
             is_unseen: false,
+            is_whole: false,
             follower: None,
             given: notes_given.then(Box::default),
             has_other_server: false,

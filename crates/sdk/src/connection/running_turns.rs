@@ -237,7 +237,8 @@ impl<H: Host> RunningTurns<H> {
         let new = !self.by_id.contains_key(turn_id);
         if new {
             let id: Arc<str> = turn_id.into();
-            let turn = RunningTurn::new(id.clone(), thread_id, now, self.notes_given);
+            let mut turn = RunningTurn::new(id.clone(), thread_id, now, self.notes_given);
+            turn.is_whole = true;
             self.by_id.insert(id, turn.into());
         }
         effects.extend(self.get_mut(turn_id).and_then(RunningTurn::handle_started));
@@ -312,6 +313,7 @@ impl<H: Host> RunningTurns<H> {
         for turn in self.by_id.values_mut() {
             let waiting = || Box::new(Restore::Waiting(EventQueue::default()));
             turn.restore = turn.thread_id.is_some().then(waiting);
+            turn.is_whole = false;
         }
         self.restores = !self.by_id.is_empty();
     }

@@ -60,11 +60,6 @@ impl Connection {
         self.shared.router().set_listed_id(turn_id, listed_id);
     }
 
-    /// Adds commands of a running turn whose starts were not reported to this client.
-    pub(crate) fn add_commands(&self, turn_id: &str, item_ids: impl IntoIterator<Item = Box<str>>) {
-        self.shared.router().add_commands(turn_id, item_ids);
-    }
-
     /// Unbinds a subscription from a turn that was over when it was bound.
     pub(crate) fn unfollow_events(&self, subscription: &Arc<TurnSubscription>, turn_id: &str) {
         self.shared.route(|router| router.unfollow_events(subscription, turn_id));

@@ -200,6 +200,10 @@ impl Shared {
                 Effect::Interrupt { thread_id, turn_id, end_commands } => {
                     self.interrupt(Interruption::new(thread_id, turn_id, end_commands));
                 }
+                Effect::InterruptUnknownSubagent(thread_id) => {
+                    let interrupting = unseen_subagents::interrupt_unknown(self.clone(), thread_id);
+                    self.begin(interruption::counted(self, interrupting));
+                }
                 Effect::EndCommands { thread_id, turn_id, commands } => {
                     let interruption = Interruption::new(thread_id, turn_id, true);
                     let finishing = interruption::finish(self.clone(), interruption, commands);

@@ -112,8 +112,13 @@ pub(crate) async fn finish_all(shared: &Shared) {
     let _ = timeout(CLOSE_LIMIT, all).await;
 }
 
-/// Interrupts a turn. A failure becomes an event, unless the connection has ended. Returns whether the turn is over.
-pub(crate) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruption) -> bool {
+/// Interrupts a turn. A failure becomes an event, unless the connection has ended. Returns whether the turn is over. `known`: whether
+/// the client knows the turn's commands.
+pub(crate) async fn carry_out(
+    shared: Arc<Shared>,
+    mut interruption: Interruption,
+    known: Result<(), Error>,
+) -> bool {
     let before = {
         let Interruption { thread_id, turn_id, end_commands, .. } = &interruption;
         let mut router = shared.router();
@@ -134,7 +139,7 @@ pub(crate) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruptio
     }
     drop(router);
     let is_over = outcome.is_ok();
-    conclude(&shared, interruption, outcome);
+    conclude(&shared, interruption, outcome.and(known));
     is_over
 }
 

@@ -1,16 +1,18 @@
-//! Interrupts the sub-agents of an interrupted turn of which the client has not seen that they began.
+//! Interrupts what the client has not seen of an interrupted turn: sub-agents, and commands that began before.
 //!
-//! A client that follows the turn of another client, or has unsubscribed from the thread, does not receive the events by which it would
-//! know the sub-agents. The server's record of the turn names them.
+//! A client that has joined or follows the turn of another client, has lost the connection meanwhile, or has unsubscribed from the thread,
+//! has not received the events by which it would know them. The server's record of the turn names them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    CommandExecutionStatus, SortDirection, ThreadItem, ThreadResumeParams, ThreadTurnsListParams,
-    ThreadTurnsListResponse, Turn, TurnInterruptParams, TurnItemsView, TurnStatus,
+    CommandExecutionStatus, SortDirection, ThreadItem, ThreadReadParams, ThreadResumeInitialTurnsPageParams,
+    ThreadResumeParams, ThreadTurnsListParams, ThreadTurnsListResponse, Turn, TurnInterruptParams,
+    TurnItemsView, TurnStatus,
 };
 use tokio::time::{Instant, sleep};
 
@@ -29,11 +31,46 @@ const MAX_PAGES: usize = 256;
 
 /// Interrupts a turn, and then the sub-agents that the client has not seen. A failure becomes an event, unless the connection has ended.
 pub(crate) async fn carry_out(shared: Arc<Shared>, interruption: Interruption) {
+    let transport = || shared.transport.load(Ordering::Acquire);
+    let before = transport();
     let looks = shared.router().may_have_unseen_subagents(&interruption.turn_id);
     let (thread_id, turn_id) = (interruption.thread_id.clone(), interruption.turn_id.clone());
     let end_commands = interruption.end_commands;
-    if interruption::carry_out(shared.clone(), interruption).await && looks {
+    let known = learn_commands(&shared, &interruption).await;
+    let is_over = interruption::carry_out(shared.clone(), interruption, known).await;
+    if is_over && (looks || transport() != before) {
         interrupt_unseen(&shared, thread_id, turn_id, end_commands).await;
+    }
+}
+
+/// Asks for the commands of a turn that were not reported to this client. The server names them only while the turn runs.
+async fn learn_commands(shared: &Arc<Shared>, interruption: &Interruption) -> Result<(), Error> {
+    let Interruption { thread_id, turn_id, end_commands, .. } = interruption;
+    if !end_commands || !shared.router().may_have_unseen_commands(turn_id) {
+        return Ok(());
+    }
+    let listed_id = shared.router().listed_id(turn_id);
+    match running_commands(shared, thread_id, &listed_id).await {
+        Ok(commands) => {
+            shared.router().add_commands(turn_id, commands);
+            Ok(())
+        }
+        // The server has unloaded the thread, and ended its commands.
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Interrupts the turn that begins in a thread, if the thread is that of a sub-agent of an interrupted turn. The client has not seen
+/// where the thread comes from.
+pub(crate) async fn interrupt_unknown(shared: Arc<Shared>, thread_id: Arc<str>) {
+    let params = ThreadReadParams::new(&*thread_id).include_turns(false);
+    // Without a response, nothing says that the thread has to do with an interrupt of this client.
+    let Ok(read) = call::<methods::ThreadRead>(&shared, &thread_id, &params).await else { return };
+    let Some(parent) = read.thread.parent_thread_id else { return };
+    let interrupted = shared.router().interrupted_on(&parent);
+    for (root, end_commands) in interrupted {
+        interrupt_subagent(&shared, &thread_id, &root, end_commands).await;
     }
 }
 
@@ -95,7 +132,7 @@ async fn interrupt_subagent(
             shared.interrupt(Interruption::new(thread_id.clone(), turn_id, end_commands));
             Ok(())
         }
-        (None, Some(turn)) => interrupt_unknown(shared, thread_id, turn, has_others, end_commands).await,
+        (None, Some(turn)) => interrupt_unseen_turn(shared, thread_id, turn, has_others, end_commands).await,
         (None, None) if end_commands && !of_root.is_empty() && !has_others => {
             terminate(shared, thread_id, MAX_PAGES, &|_| true).await
         }
@@ -123,7 +160,7 @@ fn works_for(turn: &Turn, root: &str, is_last: bool) -> bool {
 }
 
 /// Interrupts a turn of which the client receives no events. `has_others`: whether other turns have run in its thread.
-async fn interrupt_unknown(
+async fn interrupt_unseen_turn(
     shared: &Arc<Shared>,
     thread_id: &Arc<str>,
     turn: &Turn,
@@ -145,7 +182,7 @@ async fn interrupt_unknown(
     match commands {
         Some(commands) => {
             let commands = commands?;
-            let is_of_turn = |id: &str| commands.iter().any(|command| command == id);
+            let is_of_turn = |id: &str| commands.iter().any(|command| **command == *id);
             terminate(shared, thread_id, MAX_PAGES, &is_of_turn).await
         }
         None if end_commands => terminate(shared, thread_id, MAX_PAGES, &|_| true).await,
@@ -153,20 +190,29 @@ async fn interrupt_unknown(
     }
 }
 
-/// The ids of the command items of a running turn that are in progress. The server reports them in the response to a resume only.
+/// The ids of the command items of a thread's running turn that are in progress. The server reports them in the response to a resume
+/// only: it stores a command when it ends. Resuming a loaded thread without options changes nothing.
 async fn running_commands(
     shared: &Arc<Shared>,
     thread_id: &str,
     turn_id: &str,
-) -> Result<Vec<String>, Error> {
-    let params = ThreadResumeParams::new(thread_id);
-    let response = call::<methods::ThreadResume>(shared, thread_id, &params)
-        .await
-        .map_err(|error| error.with_note("; the commands of an interrupted sub-agent may still run"))?;
-    let of_turn = response.thread.turns.into_iter().filter(|turn| turn.id == turn_id);
+) -> Result<Vec<Box<str>>, Error> {
+    let page = ThreadResumeInitialTurnsPageParams::new().items_view(TurnItemsView::Full).limit(1_u32);
+    let params = ThreadResumeParams::new(thread_id).initial_turns_page(page).exclude_turns(true);
+    let response = match call::<methods::ThreadResume>(shared, thread_id, &params).await {
+        // The client uses no experimental fields, or the runtime cannot list turns while the first turn of a thread is young.
+        Err(error) if error.json_rpc().is_some() => {
+            call::<methods::ThreadResume>(shared, thread_id, &ThreadResumeParams::new(thread_id)).await
+        }
+        response => response,
+    };
+    let response =
+        response.map_err(|error| error.with_note("; commands of the interrupted turn may still run"))?;
+    let turns = response.initial_turns_page.map_or(response.thread.turns, |page| page.data);
+    let of_turn = turns.into_iter().filter(|turn| turn.id == turn_id);
     let commands = of_turn.flat_map(|turn| turn.items).filter_map(|item| match item {
         ThreadItem::CommandExecution(command) if command.status == CommandExecutionStatus::InProgress => {
-            Some(command.id)
+            Some(command.id.into_boxed_str())
         }
         _ => None,
     });

@@ -97,10 +97,6 @@ pub(crate) fn follow<'a>(
         // The end of a turn that the client knew of is yet to arrive.
         let mut unconfirmed =
             Unconfirmed { session, subscription: &subscription, turn_id: &turn_id, confirmed: !is_new };
-        if is_new {
-            let commands = session.running_commands(&thread.id, &turn.id).await?;
-            session.connection.add_commands(&turn_id, commands);
-        }
         // By hand: writing a `Turn` would take a twentieth of this crate's compile time.
         let (id, started_at) = (&*turn_id, turn.started_at);
         let start = json!({"turn": {"id": id, "items": [], "status": "inProgress", "startedAt": started_at}})

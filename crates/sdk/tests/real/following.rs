@@ -138,34 +138,39 @@ with_both_clients! {
     }
 
     // The server reports no start of these commands to the client that follows.
-    fn an_interrupt_of_a_followed_turn_ends_the_commands_that_began_before(start, wait) {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        let gate = model.gate();
-        let sleep = |id: &str| ModelToolCall::exec_command("sleep 1000").arg("yield_time_ms", 250).call_id(id);
-        model.reply(sleep("earlier"));
-        model.reply("first");
-        model.reply(sleep("own"));
-        model.reply(ModelReply::new().delta("waits").pause(&gate));
-        let owner = start!(server.config()).unwrap();
-        let options = owner.thread_start().cwd(model.folder().display().to_string());
-        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
-        wait!(thread.run("one")).unwrap();
-        let turn = wait!(thread.turn("two").send()).unwrap();
-        gate.wait_reached().unwrap();
-        drop(turn);
-        // This client would end the commands too.
-        wait!(owner.close()).unwrap();
-        let other = start!(server.config()).unwrap();
-        let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
-        let followed = wait!(there.follow()).unwrap().unwrap();
-        wait!(followed.interrupt()).unwrap();
-        assert!(wait!(followed.run()).unwrap().is_interrupted());
-        let params = json!({"threadId": thread.id()});
-        let left = wait!(other.request_raw("thread/backgroundTerminals/list", params)).unwrap();
-        let left: Vec<_> = left["data"].as_array().unwrap().iter().map(|terminal| &terminal["itemId"]).collect();
-        assert_eq!(left, ["earlier"]);
-        wait!(other.close()).unwrap();
+    fn an_interrupt_of_a_turn_of_others_ends_the_commands_that_began_before(start, wait) {
+        for joins in [false, true] {
+            let model = Model::start();
+            let server = RunningServer::on_socket(&model);
+            let gate = model.gate();
+            let sleep = |id: &str| ModelToolCall::exec_command("sleep 1000").arg("yield_time_ms", 250).call_id(id);
+            model.reply(sleep("earlier"));
+            model.reply("first");
+            model.reply(sleep("own"));
+            model.fallback(ModelReply::new().delta("waits").pause(&gate));
+            let owner = start!(server.config()).unwrap();
+            let options = owner.thread_start().cwd(model.folder().display().to_string());
+            let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            let turn = wait!(thread.turn("two").send()).unwrap();
+            gate.wait_reached().unwrap();
+            drop(turn);
+            // This client would end the commands too.
+            wait!(owner.close()).unwrap();
+            let other = start!(server.config()).unwrap();
+            let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
+            let handle = match joins {
+                true => wait!(there.turn("and this").send()).unwrap(),
+                false => wait!(there.follow()).unwrap().unwrap(),
+            };
+            wait!(handle.interrupt()).unwrap();
+            assert!(wait!(handle.run()).unwrap().is_interrupted());
+            let params = json!({"threadId": thread.id()});
+            let left = wait!(other.request_raw("thread/backgroundTerminals/list", params)).unwrap();
+            let left: Vec<_> = left["data"].as_array().unwrap().iter().map(|terminal| &terminal["itemId"]).collect();
+            assert_eq!(left, ["earlier"], "joins: {joins}");
+            wait!(other.close()).unwrap();
+        }
     }
 
     // The client that follows has not seen that they began.

@@ -301,6 +301,43 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn an_interrupt_reaches_a_subagent_that_began_while_the_connection_was_lost(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let (endpoint, open) = gated(proxy.socket());
+        let (spawning, helping, ending) = (model.gate(), model.gate(), model.gate());
+        let spawn = ModelReply::new().delta("I ").pause(&spawning).delta("delegate").call(spawn_subagent());
+        model.reply_when(has_user_text("delegate"), spawn);
+        model.reply_when(has_user_text("help"), ModelReply::new().delta("I ").pause(&helping).delta("help"));
+        model.reply_when(has_user_text("delegate"), ModelReply::new().pause(&ending).delta("delegated"));
+        // The server goes on with the turn while another client is there.
+        let other = start!(server.config()).unwrap();
+        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
+        let turn = wait!(thread.turn("delegate").interrupt_on_drop(true).send()).unwrap();
+        let mut stream = turn.stream();
+        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+        proxy.cut();
+        until!(wait, events, Event::ConnectionLost(_));
+        spawning.release();
+        helping.wait_reached().unwrap();
+        ending.wait_reached().unwrap();
+        drop((stream, turn));
+        open.send(()).unwrap();
+        loop {
+            if let Event::Notification(Notification::TurnCompleted(done)) = wait!(events.next()).unwrap().unwrap()
+                && done.thread_id != thread.id()
+            {
+                assert_eq!(done.turn.status, TurnStatus::Interrupted);
+                break;
+            }
+        }
+        wait!(codex.close()).unwrap();
+        wait!(other.close()).unwrap();
+    }
+
     fn a_subagent_that_began_while_the_connection_was_lost_is_heard(start, wait) {
         let model = Model::start();
         let server = RunningServer::on_socket(&model);

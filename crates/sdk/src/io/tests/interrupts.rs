@@ -32,9 +32,14 @@ async fn end(peer: &mut Peer, status: &str) {
 }
 
 /// Responds to the next request, which must have this method.
-async fn respond(peer: &mut Peer, method: &str, mut message: Value) {
+async fn respond(peer: &mut Peer, method: &str, message: Value) {
+    respond_about(peer, "t", method, message).await;
+}
+
+/// The same for a request about this thread.
+async fn respond_about(peer: &mut Peer, thread: &str, method: &str, mut message: Value) {
     let request = peer.receive().await;
-    assert_eq!((&request["method"], &request["params"]["threadId"]), (&json!(method), &json!("t")));
+    assert_eq!((&request["method"], &request["params"]["threadId"]), (&json!(method), &json!(thread)));
     message["id"] = request["id"].clone();
     peer.send(message).await;
 }
@@ -461,6 +466,36 @@ async fn a_subagent_whose_start_is_not_reported_is_interrupted_with_its_turn() {
         message(&mut peer, "c", None).await;
         settle(&connection, &mut peer).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subagent_that_no_event_names_is_interrupted_with_its_turn() {
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    // Nothing is interrupted.
+    message(&mut peer, "b", None).await;
+    settle(&connection, &mut peer).await;
+    connection.release(&subscription, true);
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    end(&mut peer, "interrupted").await;
+    message(&mut peer, "c", Some("of another client")).await;
+    settle(&connection, &mut peer).await;
+    for parent in ["another", "t"] {
+        message(&mut peer, "c", None).await;
+        let thread = json!({
+            "id": "child", "parentThreadId": parent, "cliVersion": "1", "createdAt": 1, "updatedAt": 1, "cwd": "/", "ephemeral": false,
+            "modelProvider": "p", "preview": "", "sessionId": "s", "source": "cli", "status": {"type": "idle"}, "turns": []
+        });
+        respond_about(&mut peer, "child", "thread/read", json!({"result": {"thread": thread}})).await;
+        if parent == "another" {
+            settle(&connection, &mut peer).await;
+        }
+    }
+    let running = json!({"id": "c", "items": [], "status": "inProgress", "rootTurnId": "u"});
+    respond_about(&mut peer, "child", "thread/turns/list", json!({"result": {"data": [running]}})).await;
+    let request = peer.receive().await;
+    assert_eq!(request["params"], json!({"threadId": "child", "turnId": "c"}));
+    peer.send(json!({"id": request["id"], "result": {}})).await;
 }
 
 /// Reports the first message of a turn on another thread. `client_id`: a client's id of the message.

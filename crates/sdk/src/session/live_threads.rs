@@ -390,6 +390,10 @@ impl LiveThread {
             let Some(limit) = limit else { return Poll::Pending };
             let timer = timer.get_or_insert_with(|| session.connection.sleep(limit));
             Pin::new(timer).poll(context).map(|()| {
+                // The sleep also ends with the connection.
+                if let Some(error) = session.connection.failure() {
+                    return Err(error.with_thread(Some(&self.id)));
+                }
                 let message = "the time was over before the client sent the request: other calls that resume the thread or start \
                                turns in it had not ended. If the program holds a future of such a call, it must poll or drop the \
                                future. Otherwise set a longer timeout";

@@ -139,6 +139,24 @@ fn a_resume_that_is_dropped_leaves_the_thread_with_its_sandbox() {
     });
 }
 
+// The runtime's end also ends the timers of the connection.
+#[test]
+fn a_call_that_waits_for_another_one_when_the_runtime_ends_says_so() {
+    bounded_async(async || {
+        let (model, codex, thread) = stored_thread(None).await;
+        let mut first = pin!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send());
+        // It keeps the others out, and is not polled any more.
+        assert!(one_step(first.as_mut()).await.is_none());
+        let mut second = pin!(thread.run("two"));
+        assert!(one_step(second.as_mut()).await.is_none());
+        kill(&model);
+        let error = second.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TransportClosed, "{error}");
+        assert!(first.await.is_err());
+        codex.close().await.unwrap();
+    });
+}
+
 /// Whether a turn of the thread can write a file.
 async fn writes(model: &Model, thread: &AsyncThread) -> bool {
     let file = model.folder().join("written");

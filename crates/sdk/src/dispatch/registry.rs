@@ -45,6 +45,18 @@ impl HandlerSet {
         self.closures.is_empty() && self.handler.is_none() && self.tools.is_empty()
     }
 
+    /// This set, and what the other one handles beside it. A `RequestHandler` handles every kind of request, so it replaces the
+    /// closures of the other set too.
+    pub(crate) fn over(mut self, other: Self) -> Self {
+        let Self { closures, handler, tools } = other;
+        if self.handler.is_none() {
+            self.closures = self.closures.over(closures);
+            self.handler = handler;
+        }
+        self.tools = self.tools.over(tools);
+        self
+    }
+
     /// Whether this set decides about approvals. The client then asks the server to request them.
     pub(crate) fn decides_approvals(&self) -> bool {
         self.closures.decide_approvals() || self.handler.is_some()
@@ -108,6 +120,11 @@ impl HandlerRegistry {
     /// Binds handlers to a thread, unless the set is empty. Returns the thread's previous handlers.
     pub(crate) fn bind(&self, thread_id: &str, handler_set: HandlerSet) -> Option<HandlerSet> {
         if handler_set.is_empty() { None } else { self.threads().insert(thread_id.into(), handler_set) }
+    }
+
+    /// The handlers of a thread.
+    pub(crate) fn of_thread(&self, thread_id: &str) -> HandlerSet {
+        self.threads().get(thread_id).cloned().unwrap_or_default()
     }
 
     /// Whether the thread has handlers of its own.

@@ -31,6 +31,19 @@ impl Closures {
         !self.decide_approvals() && self.user_input.is_none() && self.elicitation.is_none()
     }
 
+    /// These closures, and the others of the kinds that these do not handle.
+    pub(crate) fn over(self, other: Self) -> Self {
+        let Self { command_approval, file_change_approval, permissions_approval, user_input, elicitation } =
+            self;
+        Self {
+            command_approval: command_approval.or(other.command_approval),
+            file_change_approval: file_change_approval.or(other.file_change_approval),
+            permissions_approval: permissions_approval.or(other.permissions_approval),
+            user_input: user_input.or(other.user_input),
+            elicitation: elicitation.or(other.elicitation),
+        }
+    }
+
     /// Whether a closure decides about approvals.
     pub(crate) fn decide_approvals(&self) -> bool {
         self.command_approval.is_some()

@@ -50,6 +50,9 @@ use crate::thread::{missing_folder, trust};
 ///
 /// The settings that `send` has set apply to the turns of all handles of the thread.
 ///
+/// A handler or tool replaces the thread's own of the same kind or name, for all handles. The other ones stay. A
+/// [`RequestHandler`](crate::RequestHandler) replaces all handlers: it handles every kind of request.
+///
 /// With the async client, the builder can be awaited: `codex.thread_resume("…").await` does the same as `send`.
 #[must_use = "no thread is resumed until `send`"]
 #[derive(Clone, Debug)]
@@ -156,11 +159,11 @@ impl<C> ThreadResume<C> {
         }
         let mut wanted = WantedSettings::new(entries, live.settings_to_restore(), found.reloads);
 
-        let handlers = self.options.handlers;
         let registry = &self.core.handlers;
+        let names_handlers = !self.options.handlers.is_empty();
+        let handlers = self.options.handlers.over(registry.of_thread(&thread_id));
         // The server may repeat a pending request of the thread before its response arrives.
-        let binding =
-            (!handlers.is_empty()).then(|| HandlerBinding::new(registry, &thread_id, handlers.clone()));
+        let binding = names_handlers.then(|| HandlerBinding::new(registry, &thread_id, handlers.clone()));
         let point = live.load_point(&session);
         let sent = match resume.send(&params, &found, point, &mut wanted).await {
             Err(error)
@@ -190,9 +193,8 @@ impl<C> ThreadResume<C> {
     fn checked_params(&mut self) -> Result<ThreadResumeParams> {
         let default = self.options.handlers.decides_approvals().then_some(ApprovalMode::Ask);
         let thread_id = self.params.thread_id.clone();
-        // Without new handlers, the thread keeps its current ones. New handlers replace them.
-        let keeps = self.options.handlers.is_empty().then_some(&*thread_id);
-        let params = self.finish(default, keeps)?;
+        // The thread keeps its handlers of other kinds.
+        let params = self.finish(default, Some(&thread_id))?;
         // The runtime has the tools already. This only checks them.
         self.options.tools(&self.core)?;
         Ok(params)

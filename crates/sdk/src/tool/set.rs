@@ -18,6 +18,16 @@ impl ToolSet {
         self.0.is_empty()
     }
 
+    /// These tools, and the others with other names.
+    pub(crate) fn over(mut self, other: Self) -> Self {
+        for tool in other.0 {
+            if self.find(tool.namespace_name(), tool.name()).is_none() {
+                self.0.push(tool);
+            }
+        }
+        self
+    }
+
     fn find(&self, namespace: Option<&str>, name: &str) -> Option<&Tool> {
         self.0.iter().find(|tool| tool.namespace_name() == namespace && tool.name() == name)
     }

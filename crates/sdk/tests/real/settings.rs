@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use openai_codex::types::{
-    CommandExecutionApprovalDecision as Decision, ReasoningEffort, WorkspaceWriteSandboxPolicy,
+    CommandExecutionApprovalDecision as Decision, FileChangeApprovalDecision, ReasoningEffort,
+    WorkspaceWriteSandboxPolicy,
 };
-use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox};
+use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, RequestHandler, Sandbox, Tool};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
@@ -13,6 +14,9 @@ use crate::service_tiers::with_tier;
 use crate::support::{
     Model, bounded_async, counted, ended_beside, has_user_text, spawn_subagent, with_both_clients,
 };
+
+struct Passes;
+impl RequestHandler for Passes {}
 
 /// The output of the last command.
 fn printed(model: &Model) -> String {
@@ -148,6 +152,45 @@ with_both_clients! {
         model.reply("done");
         wait!(again.run("two")).unwrap();
         assert_eq!((calls.load(Ordering::Relaxed), file.exists()), (1, true));
+        wait!(codex.close()).unwrap();
+    }
+
+    // The client's own handler accepts what the thread's declines.
+    fn a_resume_replaces_the_handlers_of_the_kinds_that_it_names(start, wait) {
+        let model = Model::start();
+        let (accept, accepted) = counted(Decision::Accept);
+        let codex = start!(model.config().on_command_approval(accept)).unwrap();
+        let (decline, declined) = counted(Decision::Decline);
+        let start = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
+        let thread = wait!(start.on_command_approval(decline).send()).unwrap();
+        let file = model.folder().join("written");
+        let line = format!("touch {}", file.display());
+        let resume = || codex.thread_resume(thread.id());
+        let tool = Tool::new("look", "looks", |(): ()| "seen");
+        let resumes = [
+            resume(),
+            resume().tools([tool]),
+            resume().on_user_input(|_| Err("not asked")),
+            resume().on_file_change_approval(|_| FileChangeApprovalDecision::Accept),
+        ];
+        model.reply("first");
+        wait!(thread.run("one")).unwrap();
+        for (earlier, resume) in resumes.into_iter().enumerate() {
+            let again = wait!(resume.send()).unwrap();
+            for (calls, thread) in [&thread, &again].into_iter().enumerate() {
+                model.reply(ModelReply::new().call(ModelToolCall::exec_command(&line).escalate("because")));
+                model.reply("done");
+                wait!(thread.run("go")).unwrap();
+                assert_eq!(declined.load(Ordering::Relaxed), 2 * earlier + calls + 1);
+            }
+        }
+        assert!(!file.exists() && accepted.load(Ordering::Relaxed) == 0);
+        // This one is of every kind, and passes.
+        wait!(resume().handler(Passes).send()).unwrap();
+        model.reply(ModelReply::new().call(ModelToolCall::exec_command(&line).escalate("because")));
+        model.reply("done");
+        wait!(thread.run("go")).unwrap();
+        assert!(file.exists() && accepted.load(Ordering::Relaxed) == 1);
         wait!(codex.close()).unwrap();
     }
 

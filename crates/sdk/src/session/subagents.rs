@@ -6,7 +6,7 @@ use openai_codex_protocol::types::ThreadSettingsUpdateParams;
 
 use crate::background::Boxed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::apply_settings::{read_changed, read_settings};
+use crate::session::apply_settings::{is_loaded, read_changed, read_settings};
 use crate::session::approval_scope::{Scope, compare, makes_requests};
 use crate::session::narrower_sandbox::common;
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
@@ -32,6 +32,11 @@ pub(crate) fn narrow<'a>(
         for (subagent, runs) in session.connection.subagents(thread_id) {
             let current = match read_settings(session, &subagent).await {
                 Ok(thread) => thread.current,
+                Err(error)
+                    if error.kind() == ErrorKind::ThreadArchived && is_loaded(session, &subagent).await? =>
+                {
+                    return Err(loaded_from_archive(thread_id, error));
+                }
                 // The runtime has unloaded it and does not store it, or it is archived. It cannot run until the agent resumes it, and the
                 // runtime then gives it the thread's own bounds.
                 Err(error)
@@ -73,6 +78,16 @@ const SUBAGENT_RUNS: &str = "a sub-agent of the thread is running and keeps the 
                              then make the call again";
 const SUBAGENT_KEEPS: &str =
     "the runtime accepted the change for a sub-agent of the thread and did not make it; start another thread";
+
+/// The error of a sub-agent that the agent has resumed, and that runtime 0.163.0 has left in the archive. It refuses to resume the
+/// sub-agent's thread for this client, and to unarchive it.
+fn loaded_from_archive(thread_id: &str, error: Error) -> Error {
+    let message = format!(
+        "a sub-agent of the thread runs out of the archive, and keeps the sandbox and the approval mode that it has: the runtime neither \
+         shows nor changes them ({error}). Archive and unarchive the thread, which unloads the sub-agent, and then make the call again"
+    );
+    Error::new(ErrorKind::OptionNotApplied, message).with_thread(Some(thread_id)).with_source(error)
+}
 
 fn not_narrowed(thread_id: &str, error: Error) -> Error {
     if error.json_rpc().is_none() || error.is_retryable() {

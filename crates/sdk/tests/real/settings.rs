@@ -7,13 +7,18 @@ use openai_codex::types::{
     WorkspaceWriteSandboxPolicy,
 };
 use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, RequestHandler, Sandbox, Tool};
-use openai_codex_testkit::{ModelReply, ModelToolCall};
+use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
 use serde_json::json;
 
 use crate::service_tiers::with_tier;
 use crate::support::{
     Model, bounded_async, counted, ended_beside, has_user_text, spawn_subagent, with_both_clients,
 };
+
+/// Whether a request has this last text of the user.
+fn has_last_text(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send + 'static {
+    move |request| request.last_user_text() == Some(text)
+}
 
 struct Passes;
 impl RequestHandler for Passes {}
@@ -497,6 +502,52 @@ with_both_clients! {
             wait!(turn.run()).unwrap();
             let requests = model.requests();
             let tried = requests.iter().find(|request| has_user_text("write")(request) && request.last_output().is_some());
+            assert!(tried.is_some(), "the sub-agent has run its command, by a turn: {by_turn}");
+            assert!(!file.exists(), "by a turn: {by_turn}");
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    // Runtime 0.163.0 leaves a sub-agent in the archive that the agent resumes.
+    fn a_subagent_that_was_resumed_out_of_the_archive_becomes_read_only(start, wait) {
+        for by_turn in [false, true] {
+            let model = Model::start();
+            model.delegate("below");
+            model.fallback("noted");
+            let codex = start!(model.config()).unwrap();
+            let mut events = codex.events();
+            let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
+            wait!(thread.run("delegate")).unwrap();
+            let helper = ended_beside!(thread, events, wait);
+            wait!(codex.thread_archive(thread.id())).unwrap();
+            let mut thread = wait!(codex.thread_unarchive(thread.id())).unwrap();
+            let call = |tool, arguments| ModelToolCall::new(tool, arguments).namespace("multi_agent_v1");
+            for text in ["resume", "once more"] {
+                model.reply_when(has_last_text(text), call("resume_agent", json!({"id": helper})));
+                model.reply_when(has_last_text(text), "resumed");
+            }
+            wait!(thread.run("resume")).unwrap();
+            loop {
+                let narrowed = match by_turn {
+                    true => wait!(thread.turn("next").sandbox(Sandbox::ReadOnly).run()).map(drop),
+                    false => wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).map(drop),
+                };
+                let Err(error) = narrowed else { break };
+                assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+                assert!(error.to_string().contains("Archive and unarchive the thread"), "{error}");
+                wait!(codex.thread_archive(thread.id())).unwrap();
+                thread = wait!(codex.thread_unarchive(thread.id())).unwrap();
+            }
+            wait!(thread.run("once more")).unwrap();
+            let file = model.folder().join("written");
+            model.reply_when(has_last_text("again"), call("send_input", json!({"target": helper, "message": "write"})));
+            model.reply_when(has_last_text("again"), call("wait_agent", json!({"targets": [helper], "timeout_ms": 60_000})));
+            model.reply_when(has_last_text("again"), "it has tried");
+            model.reply_when(has_last_text("write"), ModelToolCall::exec_command(format!("touch {}", file.display())));
+            model.reply_when(has_last_text("write"), "done");
+            wait!(thread.run("again")).unwrap();
+            let requests = model.requests();
+            let tried = requests.iter().find(|request| has_last_text("write")(request) && request.last_output().is_some());
             assert!(tried.is_some(), "the sub-agent has run its command, by a turn: {by_turn}");
             assert!(!file.exists(), "by a turn: {by_turn}");
             wait!(codex.close()).unwrap();

@@ -35,6 +35,10 @@ use crate::turn::start::TurnStart;
 /// they were written, one was in the history at once, and all of them after 0.6 seconds.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// Calls of several clients that have waited for the same turn go on within this time, each at its own moment. So those that follow see the
+/// turn that the first one starts.
+const SPREAD: Duration = Duration::from_millis(500);
+
 /// How often the client looks for the record of a turn that is just beginning.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -379,6 +383,9 @@ impl Ensure<AsyncCodex> {
                 let followed = self.within_timeout(follow(session, thread, &turn, limits, false)).await?;
                 let Some(other) = followed else { return Ok(()) };
                 match other.end().await.1 {
+                    End::Completed(_) if session.shares_server => {
+                        self.sleep(session, SPREAD.mul_f64(fastrand::f64())).await
+                    }
                     End::Completed(_) => Ok(()),
                     End::Lost(error) => {
                         Err(error.with_note("; `ensure` waited for another turn of the thread"))

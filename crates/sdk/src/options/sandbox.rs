@@ -22,7 +22,8 @@ use openai_codex_protocol::types::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Sandbox {
-    /// Commands read what the user can read. They write nothing and use no network.
+    /// Commands read what the user can read. They write nothing and use no network. An approval that was for more than its own command
+    /// still counts; see [`approvals`](crate::guide::approvals).
     ///
     /// On the wire: `sandbox: "read-only"`; `sandboxPolicy: {"type": "readOnly", "networkAccess": false}`.
     ReadOnly,

@@ -9,12 +9,10 @@ use serde_json::{Value, json};
 
 use crate::support::{bounded_async, with_both_clients};
 
-/// A server that lists a running turn once, and no turn later. In between, it names the turn's commands in the response to a resume,
-/// and reacts to a question about that turn.
+/// A server that lists a running turn once, and no turn later. In between, it reacts to a question about that turn.
 fn lists_a_running_turn_once(reacts: impl FnOnce(Script) -> Script) -> Script {
     let script = Script::standard().start_thread("t");
     let script = script.expect("thread/turns/list").respond(turns(messages::turn("u", "inProgress")));
-    let script = script.expect("thread/resume").respond(messages::thread_start_response("t"));
     reacts(script.expect("thread/turns/list")).always("thread/turns/list", json!({"data": []}))
 }
 

@@ -35,6 +35,17 @@ impl JsonRpcError {
         self.data.as_ref().is_some_and(has_overload_marker)
     }
 
+    /// Whether the file of a thread has no content that the runtime can read: it is damaged, or the runtime was killed before it had stored
+    /// anything.
+    pub(super) fn is_of_empty_rollout(&self) -> bool {
+        self.message.contains("rollout at ") && self.message.ends_with(" is empty")
+    }
+
+    /// Whether a file of a thread's stored history is damaged or missing.
+    pub(super) fn is_of_damaged_history(&self) -> bool {
+        self.is_of_empty_rollout() || self.message.ends_with(MISSING_FILE)
+    }
+
     pub(super) fn kind(&self) -> ErrorKind {
         match self.code {
             -32700 => ErrorKind::Parse,
@@ -45,7 +56,7 @@ impl JsonRpcError {
             -32602 => ErrorKind::InvalidParams,
             -32603 if self.message.contains(NOT_STEERABLE) => ErrorKind::TurnNotSteerable,
             -32603 if self.message.contains(OTHER_SCHEMA) => ErrorKind::OptionNotApplied,
-            -32603 if is_about_an_empty_file(&self.message) => ErrorKind::ThreadNotFound,
+            -32603 if self.is_of_empty_rollout() => ErrorKind::ThreadNotFound,
             -32603 => ErrorKind::Internal,
             -32099..=-32000 => {
                 let text = self.message.to_ascii_lowercase();
@@ -72,9 +83,26 @@ const NOT_STEERABLE: &str = "ActiveTurnNotSteerable";
 /// Part of runtime 0.163.0's message for a `turn/start` that would join a turn with another output schema.
 const OTHER_SCHEMA: &str = "ActiveTurnOutputSchemaMismatch";
 
+/// The end of the message about a thread of whose stored history a file is missing.
+const MISSING_FILE: &str = ": missing source rollout";
+
 /// What the program can do about an error of the server.
-pub(super) fn advice(kind: ErrorKind) -> Option<&'static str> {
+pub(super) fn advice(error: &JsonRpcError, kind: ErrorKind) -> Option<&'static str> {
     match kind {
+        ErrorKind::ThreadNotFound if error.is_of_empty_rollout() => Some(
+            "; the runtime cannot read the thread's stored history: the file is damaged, or a runtime was killed before it had \
+             written to it. Turns of the thread may have run. Restore the file, or start another thread, which may repeat what this \
+             one has done",
+        ),
+        ErrorKind::ThreadNotFound if error.is_of_damaged_history() => Some(
+            "; a file of the thread's stored history is missing: its own, or that of the thread that it was forked from. Turns of the \
+             thread may have run. Restore the file, or start another thread, which may repeat what this one has done",
+        ),
+        // The server also says `thread not found` of a stored thread that it does not have loaded.
+        ErrorKind::ThreadNotFound if !error.message.starts_with("thread not found: ") => Some(
+            "; the home has no stored thread with this id: the thread has not run a turn, is ephemeral, or was deleted. Start \
+             another thread",
+        ),
         ErrorKind::TurnNotSteerable => Some(
             "; a compaction or a review is running in the thread and accepts no input: wait for its end, or interrupt it",
         ),
@@ -103,7 +131,7 @@ fn of_thread(message: &str) -> Option<ErrorKind> {
         "no rollout found for thread id ",
         "no archived rollout found for thread id ",
     ];
-    if UNKNOWN.iter().any(|words| message.starts_with(words)) {
+    if UNKNOWN.iter().any(|words| message.starts_with(words)) || message.ends_with(MISSING_FILE) {
         return Some(ErrorKind::ThreadNotFound);
     }
     if message.ends_with(" already has an active writer") {
@@ -111,11 +139,6 @@ fn of_thread(message: &str) -> Option<ErrorKind> {
     }
     let archived = message.starts_with("session ") && message.contains(" is archived.");
     archived.then_some(ErrorKind::ThreadArchived)
-}
-
-/// Whether the file of a thread is empty: the runtime was killed before it had stored anything.
-fn is_about_an_empty_file(message: &str) -> bool {
-    message.contains(": rollout at ") && message.ends_with(" is empty")
 }
 
 /// Whether the error's data contains the server's overload marker, the string `server_overloaded`, at any place.

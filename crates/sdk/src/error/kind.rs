@@ -53,7 +53,8 @@ pub enum ErrorKind {
     JsonRpc,
     /// The response does not follow the protocol.
     Decode,
-    /// The server does not know a thread with this id, or has unloaded it.
+    /// The server does not know a thread with this id, has unloaded it, or cannot read its stored history: a file is damaged or missing.
+    /// The message says which.
     ThreadNotFound,
     /// The thread is archived. Call `thread_unarchive` first.
     ThreadArchived,

@@ -75,7 +75,7 @@ impl Error {
     pub(crate) fn from_json_rpc(error: JsonRpcError) -> Self {
         let kind = error.kind();
         let mut message = format!("JSON-RPC error {}: {}", error.code, error.message);
-        if let Some(advice) = json_rpc::advice(kind) {
+        if let Some(advice) = json_rpc::advice(&error, kind) {
             message.push_str(advice);
         }
         Self::new(kind, message).edit(|inner| inner.json_rpc = Some(error))
@@ -121,9 +121,12 @@ impl Error {
 
     /// Whether the server refuses to load a thread because its file has no content. The runtime creates the file with the first turn.
     pub(crate) fn is_of_empty_rollout(&self) -> bool {
-        self.inner.json_rpc.as_ref().is_some_and(|error| {
-            error.message.contains("rollout at ") && error.message.ends_with(" is empty")
-        })
+        self.json_rpc().is_some_and(JsonRpcError::is_of_empty_rollout)
+    }
+
+    /// Whether a file of a thread's stored history is damaged or missing. Turns may have run in the thread.
+    pub(crate) fn is_of_damaged_history(&self) -> bool {
+        self.json_rpc().is_some_and(JsonRpcError::is_of_damaged_history)
     }
 
     /// Whether the server refuses to load a thread that it is about to store: its first turn is just beginning. Runtimes 0.154.0 to
@@ -358,6 +361,18 @@ mod tests {
         assert_eq!(refusal(-32603, "thread not found: t", None).kind(), ErrorKind::Internal);
         let empty = "failed to read thread: rollout at /sessions/rollout-t.jsonl is empty";
         assert_eq!(refusal(-32603, empty, None).kind(), ErrorKind::ThreadNotFound);
+    }
+
+    #[test]
+    fn errors_about_a_damaged_history_say_that_turns_may_have_run() {
+        for (code, message) in [
+            (-32603, "failed to read thread: rollout at /sessions/rollout-t.jsonl is empty"),
+            (-32600, "invalid paginated history lineage for t: missing source rollout"),
+        ] {
+            let error = refusal(code, message, None);
+            assert_eq!(error.kind(), ErrorKind::ThreadNotFound);
+            assert!(error.is_of_damaged_history() && error.to_string().contains("may have run"), "{error}");
+        }
     }
 
     #[test]

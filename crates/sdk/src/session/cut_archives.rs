@@ -73,13 +73,9 @@ pub(crate) async fn exists(session: &Session, path: &str) -> Result<bool> {
 
 /// Says of a refusal to load a thread that the thread is archived, if it is, and what to do.
 pub(crate) async fn explain(session: &Session, thread_id: &str, error: Error) -> Error {
-    let is_missing = |error: &Error| {
-        error.json_rpc().is_some_and(|error| error.message.ends_with(": missing source rollout"))
-    };
     match error.kind() {
         ErrorKind::ThreadArchived => return error.with_note(" Or call `thread_unarchive`."),
         ErrorKind::ThreadNotFound => {}
-        _ if is_missing(&error) => {}
         _ => return error,
     }
     let Some(Place::CutArchive(_)) = find(session, thread_id).await else { return error };

@@ -182,21 +182,21 @@ impl ThreadState {
             return Err(Error::new(ErrorKind::ThreadLost, message).with_thread(Some(&self.id)));
         }
         self.restore(core, session).await.map_err(|error| match (lost, error.kind()) {
+            // No runtime is about to write to a damaged file. So this is not the server's error, after which calls try again.
             (true, ErrorKind::ThreadNotFound) => {
+                let (kind, outcome) = match error.is_of_damaged_history() {
+                    true => (ErrorKind::ThreadNotFound, "cannot load"),
+                    false => (ErrorKind::ThreadLost, "does not know"),
+                };
                 let message = format!(
-                    "the thread's runtime was lost, and the new runtime does not know the thread ({error}). No \
-                     runtime has stored the thread, because it had run no turn, or it was deleted. Start another"
+                    "the thread's runtime was lost, and the new runtime {outcome} the thread ({error})"
                 );
-                Error::new(ErrorKind::ThreadLost, message)
+                Error::new(kind, message)
                     .with_method(methods::ThreadResume::METHOD)
                     .with_thread(Some(&self.id))
                     .with_source(error)
             }
             (_, ErrorKind::ThreadArchived) => error,
-            (false, ErrorKind::ThreadNotFound) => error.with_note(
-                "; the server has unloaded the thread, and does not know it any more. It had not \
-                 stored the thread, because the thread had run no turn, or the thread was deleted. Start another",
-            ),
             (true, _) => error.with_note(
                 "; the thread's runtime was lost, and the client tried to resume the thread in the new runtime",
             ),

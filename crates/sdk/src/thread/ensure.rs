@@ -287,13 +287,12 @@ impl Ensure<AsyncCodex> {
             _ => error,
         });
         opened.map_err(|error| {
-            if error.kind() != ErrorKind::ThreadNotFound && !error.is_of_empty_rollout() {
+            // Turns may have run in a thread whose file is damaged. After a loss of the runtime the error says so by itself.
+            let is_unknown = error.json_rpc().is_some() && !error.is_of_damaged_history();
+            if error.kind() != ErrorKind::ThreadNotFound || !is_unknown {
                 return error;
             }
-            let message = format!(
-                "the runtime has no record of the thread ({error}). No runtime has stored the thread, because it had \
-                 run no turn, or it was deleted. Start another thread"
-            );
+            let message = format!("the runtime has no record of the thread ({error})");
             Error::new(ErrorKind::ThreadLost, message).with_thread(Some(&thread.id)).with_source(error)
         })
     }
@@ -510,6 +509,7 @@ impl Ensure<AsyncCodex> {
     /// - [`ErrorKind::TurnInterrupted`] for a turn that is half done, with [`HalfDone::Fail`].
     /// - [`ErrorKind::ThreadLost`] if the thread was never stored, because none of its turns had begun when its runtime ended. Start
     ///   another thread.
+    /// - [`ErrorKind::ThreadNotFound`] if the file of the thread's history is damaged. The turn may have run.
     /// - [`ErrorKind::OptionNotApplied`] while a turn runs in the thread whose sandbox or approval mode allows more than this call. The
     ///   call does not wait for that turn, also if it has the key.
     /// - [`ErrorKind::ThreadInUse`] if another runtime has the thread loaded after the [`writer_timeout`](Self::writer_timeout).
@@ -540,6 +540,7 @@ impl Ensure<crate::session::clients::Codex> {
     /// - [`ErrorKind::TurnInterrupted`] for a turn that is half done, with [`HalfDone::Fail`].
     /// - [`ErrorKind::ThreadLost`] if the thread was never stored, because none of its turns had begun when its runtime ended. Start
     ///   another thread.
+    /// - [`ErrorKind::ThreadNotFound`] if the file of the thread's history is damaged. The turn may have run.
     /// - [`ErrorKind::OptionNotApplied`] while a turn runs in the thread whose sandbox or approval mode allows more than this call. The
     ///   call does not wait for that turn, also if it has the key.
     /// - [`ErrorKind::ThreadInUse`] if another runtime has the thread loaded after the [`writer_timeout`](Self::writer_timeout).

@@ -53,20 +53,40 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_thread_whose_file_is_empty_is_lost(start, wait) {
-        let model = Model::with_fallback("done");
-        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
-        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
-        wait!(thread.run("one")).unwrap();
-        let file = wait!(thread.read().send()).unwrap().thread.path.unwrap();
-        let mut events = codex.events();
-        kill(&model);
-        while !matches!(wait!(events.next()), Some(Ok(Event::RuntimeLost(_)))) {}
-        // As a runtime leaves it that is killed when it has created the file, and before it has written to it.
-        std::fs::write(file.as_str(), "").unwrap();
-        assert_eq!(wait!(thread.run("two")).unwrap_err().kind(), ErrorKind::ThreadLost);
-        assert_eq!(wait!(codex.thread_resume(thread.id()).send()).map(drop).unwrap_err().kind(), ErrorKind::ThreadNotFound);
-        wait!(codex.close()).unwrap();
+    fn errors_about_a_thread_whose_file_is_damaged_say_that_turns_may_have_run(start, wait) {
+        // The first is also what a runtime leaves that is killed when it has created the file, and before it has written to it.
+        for damage in [Some(""), Some("garbage\n"), None] {
+            let model = Model::with_fallback("done");
+            let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+            let turn = wait!(thread.turn("one").send()).unwrap();
+            wait!(turn.run()).unwrap();
+            let file = wait!(thread.read().send()).unwrap().thread.path.unwrap();
+            let mut events = codex.events();
+            kill(&model);
+            while !matches!(wait!(events.next()), Some(Ok(Event::RuntimeLost(_)))) {}
+            match damage {
+                Some(contents) => std::fs::write(file.as_str(), contents).unwrap(),
+                None => std::fs::remove_file(file.as_str()).unwrap(),
+            }
+            // A runtime cannot distinguish a thread without a file from one that it has never stored.
+            let of_use = if damage.is_some() { ErrorKind::ThreadNotFound } else { ErrorKind::ThreadLost };
+            let errors = [
+                (wait!(thread.run("two")).map(drop), of_use),
+                (wait!(thread.ensure("k", "one").run()).map(drop), of_use),
+                (wait!(turn.recover()).map(drop), ErrorKind::ThreadNotFound),
+                (wait!(codex.thread_fork(thread.id()).send()).map(drop), ErrorKind::ThreadNotFound),
+                (wait!(codex.thread_resume(thread.id()).send()).map(drop), ErrorKind::ThreadNotFound),
+            ];
+            for (number, (outcome, kind)) in errors.into_iter().enumerate() {
+                let error = outcome.unwrap_err();
+                assert_eq!((error.kind(), error.thread_id()), (kind, Some(thread.id())), "{number}: {error}");
+                let advice = if damage.is_some() { "may have run" } else { "another" };
+                assert!(error.to_string().contains(advice), "{number}: {error}");
+            }
+            assert_eq!(model.requests().len(), 1);
+            wait!(codex.close()).unwrap();
+        }
     }
 
     fn a_timeout_that_passes_during_a_restart_says_so(start, wait) {

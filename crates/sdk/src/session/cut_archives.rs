@@ -18,8 +18,10 @@ pub(crate) fn is_archived(path: Option<&str>) -> bool {
     path.is_some_and(|path| path.split(['/', '\\']).any(|part| part == ARCHIVE))
 }
 
-/// Where a stored thread is.
+/// Where a thread is.
 pub(crate) enum Place {
+    /// Nowhere: the thread is ephemeral.
+    Memory,
     /// Where `thread_resume` finds it.
     Sessions,
     Archive,
@@ -37,11 +39,14 @@ pub(crate) struct CutArchive {
     pub(crate) archived: String,
 }
 
-/// Finds a stored thread. `None` if the runtime does not know it, or never stores it.
+/// Finds a thread. `None` if the runtime does not know it.
 pub(crate) fn find<'a>(session: &'a Session, thread_id: &'a str) -> Boxed<'a, Option<Place>> {
     Box::pin(async move {
         let params = ThreadReadParams::new(thread_id).include_turns(false);
         let thread = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await.ok()?.thread;
+        if thread.ephemeral {
+            return Some(Place::Memory);
+        }
         let recorded = thread.path.clone()?;
         if is_archived(Some(&recorded)) {
             return Some(Place::Archive);
@@ -71,20 +76,38 @@ pub(crate) async fn exists(session: &Session, path: &str) -> Result<bool> {
     }
 }
 
-/// Says of a refusal to load a thread that the thread is archived, if it is, and what to do.
+/// Says of a refusal to load a thread that the thread is archived or ephemeral, if it is, and what to do.
 pub(crate) async fn explain(session: &Session, thread_id: &str, error: Error) -> Error {
     match error.kind() {
         ErrorKind::ThreadArchived => return error.with_note(" Or call `thread_unarchive`."),
         ErrorKind::ThreadNotFound => {}
         _ => return error,
     }
-    let Some(Place::CutArchive(_)) = find(session, thread_id).await else { return error };
-    let message = "the thread's file is in the archive, but the runtime's records say that the thread is not archived: a runtime was \
-                   probably killed while it archived the thread. Call `thread_unarchive`, which makes the thread usable again";
-    let archived = Error::new(ErrorKind::ThreadArchived, message).with_thread(Some(thread_id));
+    match find(session, thread_id).await {
+        Some(Place::Memory) => of_ephemeral(error),
+        Some(Place::CutArchive(_)) => replace(
+            error,
+            ErrorKind::ThreadArchived,
+            "the thread's file is in the archive, but the runtime's records say that the thread is not archived: a runtime was probably \
+             killed while it archived the thread. Call `thread_unarchive`, which makes the thread usable again",
+        ),
+        _ => error,
+    }
+}
+
+/// The error of a call that needs a stored thread, about an ephemeral one.
+pub(crate) fn of_ephemeral(error: Error) -> Error {
+    let message = "the thread is ephemeral: the runtime keeps it in memory only, and cannot open it a second time, fork it or archive it. \
+                   Use its handle, or start a thread that is not ephemeral";
+    replace(error, ErrorKind::ThreadNotFound, message)
+}
+
+/// An error of the same call that says more.
+pub(crate) fn replace(error: Error, kind: ErrorKind, message: &str) -> Error {
+    let replaced = Error::new(kind, message).with_thread(error.thread_id());
     match error.method() {
-        Some(method) => archived.with_method(method),
-        None => archived,
+        Some(method) => replaced.with_method(method),
+        None => replaced,
     }
     .with_source(error)
 }

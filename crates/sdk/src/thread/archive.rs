@@ -20,16 +20,14 @@ pub(crate) async fn archive(core: &Arc<ClientCore>, thread_id: &str) -> Result<T
     let params = ThreadArchiveParams::new(thread_id);
     let session = core.session().await?;
     match unused_threads::archive(&session, &params).await {
-        Err(error)
-            if error.kind() == ErrorKind::ThreadNotFound
-                && matches!(
-                    cut_archives::find(&session, thread_id).await,
-                    Some(Place::Archive | Place::CutArchive(_))
-                ) =>
-        {
-            let message = "the thread is archived already";
-            let archived = Error::new(ErrorKind::ThreadArchived, message).with_source(error);
-            Err(archived.with_method(methods::ThreadArchive::METHOD).with_thread(Some(thread_id)))
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => {
+            Err(match cut_archives::find(&session, thread_id).await {
+                Some(Place::Archive | Place::CutArchive(_)) => {
+                    cut_archives::replace(error, ErrorKind::ThreadArchived, "the thread is archived already")
+                }
+                Some(Place::Memory) => cut_archives::of_ephemeral(error),
+                Some(Place::Sessions) | None => error,
+            })
         }
         response => response,
     }
@@ -48,6 +46,7 @@ pub(crate) async fn unarchive(core: Arc<ClientCore>, thread_id: &str) -> Result<
                         .map_err(|error| error.with_thread(Some(thread_id)))?
                 }
                 Some(Place::Sessions | Place::CutArchive(_)) => false,
+                Some(Place::Memory) => return Err(cut_archives::of_ephemeral(error)),
                 Some(Place::Archive) | None => return Err(error),
             };
             if !is_archived {

@@ -160,6 +160,7 @@ impl AsyncThread {
     /// - [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread loaded. The call does not wait for it.
     /// - [`ErrorKind::ThreadArchived`](crate::ErrorKind::ThreadArchived) if the thread is archived, and so cannot be loaded.
     /// - [`ErrorKind::ThreadLost`](crate::ErrorKind::ThreadLost) if the thread was never stored and its runtime has ended.
+    /// - [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the thread is ephemeral. The runtime stores no turns of it.
     /// - Otherwise as [`AsyncCodex::request`].
     pub async fn find_turn(&self, client_message_id: &str) -> Result<Option<RunResult>> {
         find_turn::find_turn(&self.core, &self.state, client_message_id).await
@@ -173,7 +174,8 @@ impl AsyncThread {
     /// [`guide::endpoints`](crate::guide::endpoints#several-programs-on-one-thread).
     ///
     /// # Errors
-    /// As [`AsyncCodex::request`].
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn runs in an ephemeral thread. Otherwise as
+    /// [`AsyncCodex::request`].
     pub async fn follow(&self) -> Result<Option<AsyncTurnHandle>> {
         follow_running(&self.core, &self.state).await
     }
@@ -351,6 +353,7 @@ impl Thread {
     /// - [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread loaded. The call does not wait for it.
     /// - [`ErrorKind::ThreadArchived`](crate::ErrorKind::ThreadArchived) if the thread is archived, and so cannot be loaded.
     /// - [`ErrorKind::ThreadLost`](crate::ErrorKind::ThreadLost) if the thread was never stored and its runtime has ended.
+    /// - [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the thread is ephemeral. The runtime stores no turns of it.
     /// - Otherwise as [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn find_turn(&self, client_message_id: &str) -> Result<Option<RunResult>> {
@@ -365,7 +368,8 @@ impl Thread {
     /// [`guide::endpoints`](crate::guide::endpoints#several-programs-on-one-thread).
     ///
     /// # Errors
-    /// As [`Codex::request`](crate::Codex::request).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn runs in an ephemeral thread. Otherwise as
+    /// [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn follow(&self) -> Result<Option<crate::turn::handles::TurnHandle>> {
         let turn = crate::block_on::wait(self.inner.follow())?;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::background::Boxed;
 use crate::connection::host::SharedBuffer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::turn_limits::TurnLimits;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::session::runtime::Session;
@@ -27,6 +27,9 @@ pub(crate) async fn follow_running(
     thread: &Arc<ThreadState>,
 ) -> Result<Option<AsyncTurnHandle>> {
     let session = thread.session_for_turn(core).await?;
+    if thread.is_ephemeral() {
+        return refuse_if_busy(&session, thread).map(|()| None);
+    }
     loop {
         let running = running_turn(&session, &thread.id).await.map_err(|error| thread.explain(error))?;
         if let Some(turn) = running
@@ -43,6 +46,17 @@ pub(crate) async fn follow_running(
         }
         session.connection.sleep(PAUSE).await;
     }
+}
+
+/// Fails if a turn runs in a thread that the runtime does not store. The server has no record to follow the turn with. It opens the thread
+/// for this client only, which so knows of each of its turns.
+fn refuse_if_busy(session: &Session, thread: &ThreadState) -> Result<()> {
+    if session.connection.is_busy(&thread.id) {
+        let message = "a turn runs in the thread, which is ephemeral, so the runtime has no record to follow the turn with; use the \
+                       handle of the call that started the turn";
+        return Err(Error::invalid_input(message).with_thread(Some(&thread.id)));
+    }
+    Ok(())
 }
 
 /// The turn of a thread that the server reports as running.

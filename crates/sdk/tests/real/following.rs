@@ -2,7 +2,7 @@
 //! interrupt ends what the turn has begun.
 
 use openai_codex::types::ThreadItem;
-use openai_codex::{ApprovalMode, EnsureOutcome, Event, Notification, Sandbox};
+use openai_codex::{ApprovalMode, EnsureOutcome, ErrorKind, Event, Notification, Sandbox};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
@@ -27,6 +27,32 @@ with_both_clients! {
         let results = [ensured.result, wait!(turn.run()).unwrap(), wait!(followed.run()).unwrap()];
         assert!(results.iter().all(|result| said(result) == ["k", "before", "hello"]), "{results:?}");
         assert!(wait!(thread.follow()).unwrap().is_none());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_ephemeral_thread_says_whether_a_turn_runs_and_that_it_is_ephemeral(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("done"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).ephemeral(true).send()).unwrap();
+        assert!(wait!(thread.follow()).unwrap().is_none());
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let error = wait!(thread.follow()).err().unwrap();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidInput, Some(thread.id())), "{error}");
+        gate.release();
+        wait!(turn.run()).unwrap();
+        assert!(wait!(thread.follow()).unwrap().is_none());
+        let errors = [
+            wait!(codex.thread_resume(thread.id()).send()).err(),
+            wait!(codex.thread_fork(thread.id()).send()).err(),
+            wait!(codex.thread_archive(thread.id())).err(),
+            wait!(codex.thread_unarchive(thread.id())).err(),
+        ];
+        for error in errors.map(Option::unwrap) {
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::ThreadNotFound, Some(thread.id())));
+            assert!(error.to_string().contains("the thread is ephemeral") && error.method().is_some(), "{error}");
+        }
         wait!(codex.close()).unwrap();
     }
 

@@ -25,7 +25,7 @@ fn expected(state: &str, call: &str) -> &'static str {
     let is_gone = state.ends_with("deleted") || (is_unused && is_unloaded);
     let needs_subscription = ["find_turn", "follow", "run", "compact", "ensure"].contains(&call);
     match (state, call) {
-        (_, "unsubscribe") | ("ephemeral", "read" | "run" | "compact") => "ok",
+        (_, "unsubscribe") | ("ephemeral", "read" | "follow" | "run" | "compact") => "ok",
         ("ephemeral", "recover") => "TurnLost",
         ("ephemeral", "ensure") => "InvalidInput",
         ("ephemeral", "export" | "resume" | "fork" | "archive" | "unarchive") => "ThreadNotFound",

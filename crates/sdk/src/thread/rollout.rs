@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    Thread, ThreadArchiveParams, ThreadReadParams, ThreadResumeParams, ThreadStatus, ThreadUnarchiveParams,
+    Thread, ThreadArchiveParams, ThreadReadParams, ThreadResumeParams, ThreadUnarchiveParams,
 };
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
@@ -139,14 +139,14 @@ pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Resu
     let session = thread.session_for_stored(core).await?;
     let params = ThreadReadParams::new(&*thread.id).include_turns(false);
     let read = session.call::<methods::ThreadRead>(&params, Some(&thread.id)).await?.thread;
-    if session.connection.is_busy(&thread.id) || matches!(read.status, ThreadStatus::Active(_)) {
-        let message = "a turn runs in the thread, and its history is incomplete; export the thread when the turn has ended";
-        return Err(Error::invalid_input(message).with_thread(Some(&thread.id)));
-    }
-    let path = read.path.ok_or_else(|| {
+    let path = read.path.clone().ok_or_else(|| {
         let message = "the runtime does not store the thread, so it cannot be exported: it is ephemeral";
         Error::new(ErrorKind::ThreadNotFound, message).with_thread(Some(&thread.id))
     })?;
+    if session.runs_turn(&read).await? {
+        let message = "a turn runs in the thread, and its history is incomplete; export the thread when the turn has ended";
+        return Err(Error::invalid_input(message).with_thread(Some(&thread.id)));
+    }
     let contents = match call(&session, "fs/readFile", &json!({"path": path})).await {
         // The thread has not run a turn yet.
         Err(error) if error.kind() == ErrorKind::Internal && read.preview.is_empty() => {
@@ -252,10 +252,9 @@ async fn compare_with(
         // It is not the file of this history.
         _ => Stored::Other,
     };
-    let is_busy = session.connection.is_busy(&thread.id) || matches!(thread.status, ThreadStatus::Active(_));
     let refusal = match found {
         Stored::Same => return Ok(true),
-        Stored::Older if !is_busy => return Ok(false),
+        Stored::Older if !session.runs_turn(thread).await? => return Ok(false),
         Stored::Older => "a turn runs in the thread of this home; import the history when the turn has ended",
         Stored::Newer => {
             "the home has this thread with more turns than the history, and the import changed nothing; resume the thread, or \

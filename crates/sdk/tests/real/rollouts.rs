@@ -1,6 +1,6 @@
 //! Moving a thread between two homes.
 
-use openai_codex::types::TurnStatus;
+use openai_codex::types::{ThreadStatus, TurnStatus};
 use openai_codex::{ErrorKind, Rollout};
 use openai_codex_testkit::ModelReply;
 
@@ -203,6 +203,29 @@ with_both_clients! {
         assert!(there.last_request().unwrap().user_texts().contains(&"one"));
         wait!(codex.close()).unwrap();
         wait!(other.close()).unwrap();
+    }
+
+    fn a_thread_is_exported_when_a_turn_has_ended_whose_end_the_client_does_not_see(start, wait) {
+        let model = Model::with_fallback("done");
+        let codex = start!(model.config()).unwrap();
+        for interrupts in [false, true] {
+            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            let gate = model.gate();
+            model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+            let turn = wait!(thread.turn("two").send()).unwrap();
+            gate.wait_reached().unwrap();
+            wait!(thread.unsubscribe()).unwrap();
+            assert_eq!(wait!(thread.export()).unwrap_err().kind(), ErrorKind::InvalidInput);
+            match interrupts {
+                true => drop(wait!(turn.interrupt()).unwrap()),
+                false => gate.release(),
+            }
+            while matches!(wait!(thread.read().send()).unwrap().thread.status, ThreadStatus::Active(_)) {}
+            wait!(thread.export()).unwrap();
+            gate.release();
+        }
+        wait!(codex.close()).unwrap();
     }
 
     fn a_thread_without_a_whole_history_is_not_exported(start, wait) {

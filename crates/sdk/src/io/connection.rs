@@ -249,7 +249,7 @@ impl Connection {
 
 /// Ends everything that waits, and then the connection.
 fn end(shared: &Arc<Shared>) {
-    shared.fail(&Error::new(ErrorKind::Closed, "the client was closed"));
+    shared.fail(&Error::new(ErrorKind::Closed, "the client was closed; make a new one"));
     shared.closing.send_replace(true);
 }
 

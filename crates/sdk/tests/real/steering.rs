@@ -21,6 +21,9 @@ with_both_clients! {
         wait!(turn.run()).unwrap();
         assert_eq!(model.last_request().unwrap().last_user_text(), Some("left"));
         wait!(codex.close()).unwrap();
+        let error = wait!(turn.steer("late")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.to_string().contains("make a new one"), "{error}");
     }
 
     fn input_joins_the_running_turn_or_starts_one(start, wait) {

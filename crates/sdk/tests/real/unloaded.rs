@@ -385,10 +385,15 @@ with_both_clients! {
             wait!(codex.thread_unarchive(id)).unwrap_err(),
             wait!(thread.run("2")).unwrap_err(),
             wait!(thread.read().send()).unwrap_err(),
+            wait!(thread.turns().send()).unwrap_err(),
+            wait!(codex.thread_resume(thread.id()).send()).unwrap_err(),
+            wait!(codex.thread_fork(thread.id()).send()).unwrap_err(),
         ];
         for error in errors {
             assert_eq!(error.kind(), ErrorKind::ThreadNotFound, "{error}");
             assert!(error.json_rpc().is_some());
+            let text = error.to_string();
+            assert_eq!(text.matches("Start another").count(), 1, "{text}");
         }
         wait!(codex.close()).unwrap();
     }

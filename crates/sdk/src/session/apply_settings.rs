@@ -10,6 +10,7 @@ use openai_codex_protocol::types::{
 
 use crate::background::Boxed;
 use crate::error::{Error, Result};
+use crate::session::added_roots::Keeping;
 use crate::session::live_threads::Unsettled;
 use crate::session::runtime::Session;
 use crate::session::service_tiers::KnownTiers;
@@ -97,6 +98,8 @@ pub(crate) fn apply_settings<'a>(
 ) -> Boxed<'a, Result<Settings>> {
     Box::pin(async move {
         let ResumedThread { mut current, active, ephemeral, tiers } = resumed;
+        let keeping = Keeping { core, session, thread_id, wanted: requested, named };
+        keeping.hide_added_roots(&mut current).await?;
         // A runtime that has forgotten the thread gets its model again.
         let restored = current.clone().with(requested);
         named.check_tiers(session, thread_id, &restored, tiers).await?;
@@ -131,7 +134,7 @@ pub(crate) fn apply_settings<'a>(
             return Err(refusal(core, thread_id, first, is_named, error));
         }
         current.merge(requested);
-        let changed = read_changed(session, thread_id, requested).await?;
+        let changed = read_kept(session, thread_id, requested, Some(keeping)).await?;
         current.merge(&changed.current);
         let fixed = differing.iter().find(|difference| difference.field.fixed_while_running);
         let begun = match fixed {
@@ -228,10 +231,23 @@ pub(crate) fn read_changed<'a>(
     thread_id: &'a str,
     requested: &'a Settings,
 ) -> Boxed<'a, Result<LoadedThread>> {
+    read_kept(session, thread_id, requested, None)
+}
+
+/// The same. `keeping`: the thread keeps requested settings, to which the runtime may add writable roots.
+fn read_kept<'a>(
+    session: &'a Session,
+    thread_id: &'a str,
+    requested: &'a Settings,
+    keeping: Option<Keeping<'a>>,
+) -> Boxed<'a, Result<LoadedThread>> {
     Box::pin(async move {
         let began = Instant::now();
         loop {
-            let thread = read_settings(session, thread_id).await?;
+            let mut thread = read_settings(session, thread_id).await?;
+            if let Some(keeping) = keeping {
+                keeping.hide_added_roots(&mut thread.current).await?;
+            }
             let is_made = requested.differences_of_known(&thread.current, session).is_empty();
             if is_made || began.elapsed() >= CHANGE_LIMIT {
                 return Ok(thread);

@@ -1,5 +1,6 @@
 //! One client over all its runtimes: start, restart, and the state of its threads.
 
+pub(crate) mod added_roots;
 pub(crate) mod apply_settings;
 pub(crate) mod approval_scope;
 pub(crate) mod clients;
@@ -28,5 +29,6 @@ pub(crate) mod thread_state;
 pub(crate) mod tracked_settings;
 pub(crate) mod turn_settings;
 pub(crate) mod unused_threads;
+pub(crate) mod user_config;
 pub(crate) mod version;
 pub(crate) mod writer;

@@ -6,13 +6,13 @@
 
 use openai_codex_protocol::JsonObject;
 use serde_json::Value;
-use serde_json::value::to_raw_value;
 
 use crate::background::Boxed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::config_values;
 use crate::session::model_catalog::{self, entry_of};
 use crate::session::runtime::Session;
+use crate::session::user_config;
 use crate::session::version;
 
 /// Another name of the tier [`PRIORITY`].
@@ -25,8 +25,6 @@ pub(crate) const NO_TIERS: [&str; 3] = ["auto", "default", "standard"];
 
 /// The configuration entry without which the runtime drops the tiers of the catalog. The catalog lists them all the same.
 const FAST_MODE: &str = "features.fast_mode";
-
-const CONFIG_READ: &str = "config/read";
 
 /// What the client knows of a thread's tiers before a call.
 #[derive(Debug, Default)]
@@ -116,20 +114,9 @@ pub(crate) fn check<'a>(
     })
 }
 
-/// Whether the configuration of the runtime leaves [`FAST_MODE`] on.
+/// Whether the configuration of the runtime leaves [`FAST_MODE`] on. A server may not know the request: the client cannot know better
+/// than the request then.
 async fn has_fast_mode(session: &Session, thread_id: &str, cwd: Option<&str>) -> Result<bool> {
-    // Without the cargo feature of the request's domain there is no type of its parameters.
-    let params: JsonObject = cwd.map(|cwd| ("cwd".to_owned(), Value::from(cwd))).into_iter().collect();
-    let params = to_raw_value(&params).map_err(|error| Error::invalid_input(error.to_string()))?;
-    match session.call_raw(CONFIG_READ, Some(&params)).await {
-        Ok(settings) => {
-            let settings: Value = serde_json::from_str(&settings).unwrap_or_default();
-            let config = settings.get("config").and_then(Value::as_object);
-            let fast_mode = config.and_then(|config| config_values::value(config, FAST_MODE));
-            Ok(fast_mode != Some(&Value::Bool(false)))
-        }
-        // A server without the request. The client cannot know better than the request.
-        Err(error) if error.json_rpc().is_some() && !error.is_retryable() => Ok(true),
-        Err(error) => Err(error.with_thread(Some(thread_id))),
-    }
+    let fast_mode = user_config::entry(session, thread_id, cwd, FAST_MODE).await?;
+    Ok(fast_mode != Some(Value::Bool(false)))
 }

@@ -10,6 +10,7 @@ use openai_codex_protocol::{ClientRequest, methods};
 use crate::dispatch::binding::HandlerBinding;
 use crate::error::Result;
 use crate::options::approval::ApprovalMode;
+use crate::session::added_roots::Keeping;
 use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded, runs_turn};
 use crate::session::config_entries::NamedEntries;
 use crate::session::live_threads::{LiveThread, LoadPoint};
@@ -341,7 +342,10 @@ impl Resume<'_> {
             .await
             .map_err(|error| missing_folder::explain(error, self.core, params.cwd.as_deref()))?;
         let active = runs_turn(self.session, self.thread_id, &response.thread.status).await;
-        let current = current_settings!(response);
+        let mut current = current_settings!(response);
+        let Self { core, session, thread_id, .. } = self;
+        let keeping = Keeping { core, session, thread_id, wanted: &wanted.restorable, named: &wanted.named };
+        keeping.hide_added_roots(&mut current).await?;
         // The runtime may have unloaded the thread before it received the request. The notification of that can arrive before
         // the response, or after it.
         let unloaded = self.live.load_point(self.session) != point;

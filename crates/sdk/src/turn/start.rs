@@ -139,7 +139,7 @@ impl<C> TurnStart<C> {
     /// Sets what commands may do, as the protocol's policy with writable roots and network access.
     ///
     /// The runtime adds the writable roots of the user's configuration to a policy that writes to the workspace. The client cannot
-    /// exclude them. The notification `thread/settings/updated` names them.
+    /// exclude them. The notification `thread/settings/updated` names them. A runtime that loads the thread again adds them too.
     pub fn sandbox_policy(self, policy: impl Into<SandboxPolicy>) -> Self {
         self.with(|params| params.sandbox_policy(policy))
     }

@@ -1,16 +1,34 @@
 //! A named sandbox allows no more than it says, also if the thread had one of the same kind that allowed more.
 
 use openai_codex::types::{ReadOnlySandboxPolicy, WorkspaceWriteSandboxPolicy};
-use openai_codex::{ErrorKind, Sandbox};
+use openai_codex::{ErrorKind, Event, RestartPolicy, Sandbox};
 use openai_codex_testkit::ModelReply;
 use serde_json::{Value, json};
 
+use crate::death::kill;
 use crate::support::{Model, ended_beside, with_both_clients};
 
 /// The sandbox that the runtime has for a loaded thread.
 macro_rules! effective {
     ($codex:ident, $thread_id:expr, $wait:ident) => {
         $wait!($codex.request_raw("thread/resume", json!({"threadId": $thread_id}))).unwrap()["sandbox"].take()
+    };
+}
+
+/// Makes the runtime forget a thread.
+macro_rules! unload {
+    ($model:ident, $codex:ident, $thread_id:expr, $killed:ident, $wait:ident) => {
+        match $killed {
+            true => {
+                let mut events = $codex.events();
+                kill(&$model);
+                while !matches!($wait!(events.next()), Some(Ok(Event::RuntimeLost(_)))) {}
+            }
+            false => {
+                $wait!($codex.thread_archive($thread_id)).unwrap();
+                drop($wait!($codex.thread_unarchive($thread_id)).unwrap());
+            }
+        }
     };
 }
 
@@ -104,6 +122,56 @@ with_both_clients! {
         let resumed = codex.thread_resume(&stored).sandbox(Sandbox::WorkspaceWrite);
         let resumed = wait!(resumed.send()).unwrap();
         assert_eq!(effective!(codex, resumed.id(), wait), configured);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_that_is_loaded_again_keeps_the_sandbox_of_a_turn_with_the_users_roots(start, wait) {
+        for (named_by_entry, killed) in [(false, true), (true, false)] {
+            let (model, extra, own) = (Model::with_fallback("done"), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let (extra, own) = (extra.path().to_str().unwrap(), own.path().to_str().unwrap());
+            if !named_by_entry {
+                model.add_config(&format!("[sandbox_workspace_write]\nwritable_roots = [{extra:?}]\n")).unwrap();
+            }
+            let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+            let mut options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
+            if named_by_entry {
+                options = options.config("sandbox_workspace_write.writable_roots", json!([extra]));
+            }
+            let thread = wait!(options.send()).unwrap();
+            let policy = WorkspaceWriteSandboxPolicy::new().writable_roots([own.to_owned()]).exclude_slash_tmp(true);
+            wait!(thread.turn("one").sandbox_policy(policy).run()).unwrap();
+            let had = effective!(codex, thread.id(), wait);
+            let has = |root: &str| roots(&had).as_array().unwrap().contains(&json!(root));
+            assert!(has(extra) && has(own), "{had}");
+            wait!(codex.thread_resume(thread.id()).send()).unwrap();
+            assert_eq!(effective!(codex, thread.id(), wait), had);
+            unload!(model, codex, thread.id(), killed, wait);
+            wait!(thread.run("two")).unwrap();
+            assert_eq!(effective!(codex, thread.id(), wait), had);
+            unload!(model, codex, thread.id(), killed, wait);
+            wait!(codex.thread_resume(thread.id()).send()).unwrap();
+            assert_eq!(effective!(codex, thread.id(), wait), had);
+            unload!(model, codex, thread.id(), killed, wait);
+            wait!(thread.turn("three").sandbox(Sandbox::ReadOnly).run()).unwrap();
+            assert_eq!(effective!(codex, thread.id(), wait)["type"], "readOnly");
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    fn a_root_that_is_not_the_users_does_not_stay_with_the_sandbox_of_a_turn(start, wait) {
+        let (model, extra, other) = (Model::with_fallback("done"), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (extra, other) = (extra.path().to_str().unwrap(), other.path().to_str().unwrap());
+        model.add_config(&format!("[sandbox_workspace_write]\nwritable_roots = [{extra:?}]\n")).unwrap();
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        wait!(thread.turn("one").sandbox(Sandbox::WorkspaceWrite).run()).unwrap();
+        let had = effective!(codex, thread.id(), wait);
+        assert!(roots(&had).as_array().unwrap().contains(&json!(extra)), "{had}");
+        // As another program does it.
+        let wider = json!({"threadId": thread.id(), "sandboxPolicy": {"type": "workspaceWrite", "writableRoots": [other]}});
+        wait!(codex.request_raw("thread/settings/update", wider)).unwrap();
+        wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        assert_eq!(effective!(codex, thread.id(), wait), had);
         wait!(codex.close()).unwrap();
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    ThreadReadParams, ThreadResumeParams, ThreadSettingsUpdateParams, ThreadStatus,
+    Thread, ThreadReadParams, ThreadResumeParams, ThreadSettingsUpdateParams, ThreadStatus,
 };
 
 use crate::background::Boxed;
@@ -25,11 +25,19 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether the runtime has a thread loaded. It then ignores the options of a resume.
 pub(crate) async fn is_loaded(session: &Session, thread_id: &str) -> Result<bool> {
+    Ok(read_thread(session, thread_id).await?.is_some_and(|thread| has_loaded(&thread)))
+}
+
+pub(crate) fn has_loaded(thread: &Thread) -> bool {
+    !matches!(thread.status, ThreadStatus::NotLoaded(_))
+}
+
+/// Reads a thread without loading it. `None`: the server does not know it. The resume that follows reports that.
+pub(crate) async fn read_thread(session: &Session, thread_id: &str) -> Result<Option<Thread>> {
     let params = ThreadReadParams::new(thread_id).include_turns(false);
     match session.call::<methods::ThreadRead>(&params, Some(thread_id)).await {
-        Ok(read) => Ok(!matches!(read.thread.status, ThreadStatus::NotLoaded(_))),
-        // The server does not know the thread. The resume that follows reports that.
-        Err(error) if error.json_rpc().is_some() && !error.is_retryable() => Ok(false),
+        Ok(read) => Ok(Some(read.thread)),
+        Err(error) if error.json_rpc().is_some() && !error.is_retryable() => Ok(None),
         Err(error) => Err(error),
     }
 }

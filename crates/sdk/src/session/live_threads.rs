@@ -264,7 +264,7 @@ pub(crate) fn resume_params(
     params.base_instructions = base_instructions;
     params.developer_instructions = developer_instructions;
     params.config = config;
-    stored_model::keep(&mut params, current, is_experimental);
+    stored_model::keep(&mut params, current, &Settings::default(), is_experimental);
     params
 }
 

@@ -11,7 +11,9 @@ use crate::dispatch::binding::HandlerBinding;
 use crate::error::Result;
 use crate::options::approval::ApprovalMode;
 use crate::session::added_roots::Keeping;
-use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded, runs_turn};
+use crate::session::apply_settings::{
+    ResumedThread, apply_settings, check_running, has_loaded, read_thread, runs_turn,
+};
 use crate::session::config_entries::NamedEntries;
 use crate::session::live_threads::{LiveThread, LoadPoint};
 use crate::session::load_options::{LoadOptions, load_options};
@@ -32,9 +34,10 @@ use crate::thread::{missing_folder, trust};
 ///
 /// The request contains only the options that were set. The thread's settings apply for the others. If the runtime has unloaded a
 /// thread that this client has a handle for, the request also contains the instructions and the configuration entries that the
-/// client opened it with, and `send` restores the settings that calls of this client have named. If a call names the
-/// model or its effort only, the provider and the other one stay as they are stored. That needs such a handle, or
-/// [`experimental_api`](crate::CodexConfig::experimental_api); otherwise the runtime takes them from the user's configuration.
+/// client opened it with, and `send` restores the settings that calls of this client have named. If a call names only some of the
+/// model, its provider and its effort, the others stay as they are stored. That needs such a handle, or runtime 0.154.0. With an older
+/// runtime and without such a handle, the runtime takes them from the user's configuration; if the call does not name the provider,
+/// [`experimental_api`](crate::CodexConfig::experimental_api) keeps them.
 ///
 /// The runtime applies the options when it loads the thread. An entry of [`config`](Self::config) then replaces what the client
 /// knows of the same setting.
@@ -228,6 +231,8 @@ struct Resume<'a> {
 struct FoundThread {
     /// The settings that the client knows.
     known: Settings,
+    /// The model, its provider and its effort, as the runtime stores them, if the thread is not loaded and the client has read it.
+    stored: Settings,
     /// Whether this client has the thread loaded in this runtime.
     has_handle: bool,
     /// Whether the runtime loads again what this client had loaded: it has forgotten what other handles rely on.
@@ -286,10 +291,16 @@ impl Resume<'_> {
         let writes_workspace = options.sandbox == Some(SandboxSetting::Mode(SandboxMode::WorkspaceWrite));
         let configurable = !has_handle && writes_workspace;
         let names_settings = !has_handle && *options != Settings::default();
-        let is_loaded = (has_unreported || names_settings) && is_loaded(self.session, self.thread_id).await?;
+        let read = match has_unreported || names_settings {
+            true => read_thread(self.session, self.thread_id).await?,
+            false => None,
+        };
+        let is_loaded = read.as_ref().is_some_and(has_loaded);
+        let stored = read.filter(|_| !is_loaded).as_ref().map(stored_model::of).unwrap_or_default();
         let ignores_options = has_unreported && is_loaded;
         Ok(FoundThread {
             known,
+            stored,
             has_handle,
             reloads,
             load_options,
@@ -325,7 +336,7 @@ impl Resume<'_> {
         params.base_instructions = base_instructions;
         params.developer_instructions = developer_instructions;
         params.config = config;
-        stored_model::keep(params, &found.known, self.core.is_experimental());
+        stored_model::keep(params, &found.known, &found.stored, self.core.is_experimental());
         // The runtime may just be unloading the thread, and load it again for this request. Otherwise it ignores them.
         Ok(if found.ignores_options { own } else { found.load_options.clone() })
     }

@@ -182,6 +182,41 @@ with_both_clients! {
         }
     }
 
+    fn a_resume_that_names_the_provider_keeps_the_stored_model_and_its_effort(start, wait) {
+        for is_experimental in [false, true] {
+            let model = Model::with_fallback("done");
+            model.add_config(&format!(
+                "[model_providers.other]\nname = \"Other\"\nbase_url = \"{}\"\nwire_api = \"responses\"\nsupports_websockets = false\n",
+                model.base_url()
+            )).unwrap();
+            let codex = start!(model.config()).unwrap();
+            let options = codex.thread_start().cwd(model.folder()).model("first").model_provider("other");
+            let thread = wait!(options.send()).unwrap();
+            wait!(thread.turn("1").effort(ReasoningEffort::High).run()).unwrap();
+            wait!(codex.close()).unwrap();
+            for named in ["method", "entry", "with the effort", "only the model"] {
+                let codex = start!(model.config().experimental_api(is_experimental)).unwrap();
+                let stored = wait!(codex.request_raw("thread/read", json!({"threadId": thread.id()}))).unwrap();
+                let resume = codex.thread_resume(thread.id());
+                let (resume, expected) = match named {
+                    "method" => (resume.model_provider("other"), ("first", "high")),
+                    "entry" => (resume.config("model_provider", "other"), ("first", "high")),
+                    "with the effort" => {
+                        (resume.model_provider("other").config("model_reasoning_effort", "low"), ("first", "low"))
+                    }
+                    _ => (resume.model("second"), ("second", "low")),
+                };
+                wait!(wait!(resume.send()).unwrap().run("2")).unwrap();
+                let now = wait!(codex.request_raw("thread/resume", json!({"threadId": thread.id()}))).unwrap();
+                let found = (&now["model"], &now["modelProvider"], &now["reasoningEffort"]);
+                let is_kept = found == (&json!(expected.0), &json!("other"), &json!(expected.1));
+                // Runtimes before 0.154.0 do not say what they store.
+                assert!(is_kept || stored["thread"]["model"].is_null(), "{named}, {is_experimental}: {found:?}");
+                wait!(codex.close()).unwrap();
+            }
+        }
+    }
+
     fn a_thread_that_the_server_is_unloading_can_be_resumed(start, wait) {
         let model = Model::with_fallback("done");
         model.add_config("thread_unload_delay_secs = 0\n").unwrap();

@@ -79,6 +79,9 @@ const SUBAGENT_RUNS: &str = "a sub-agent of the thread is running and keeps the 
 const SUBAGENT_KEEPS: &str =
     "the runtime accepted the change for a sub-agent of the thread and did not make it; start another thread";
 
+/// A part of the message with which runtimes 0.163.0 and 0.171.0 refuse to change a sub-agent of the models with newer agents.
+const NO_DIRECT_INPUT: &str = "direct app-server input is not allowed";
+
 /// The error of a sub-agent that the agent has resumed, and that runtime 0.163.0 has left in the archive. It refuses to resume the
 /// sub-agent's thread for this client, and to unarchive it.
 fn loaded_from_archive(thread_id: &str, error: Error) -> Error {
@@ -93,9 +96,17 @@ fn not_narrowed(thread_id: &str, error: Error) -> Error {
     if error.json_rpc().is_none() || error.is_retryable() {
         return error;
     }
+    let takes_no_settings = error.json_rpc().is_some_and(|error| error.message.contains(NO_DIRECT_INPUT));
+    let advice = match takes_no_settings {
+        true => {
+            "A sub-agent with the `collaboration` tools takes no settings from a program. Archive and unarchive the thread, and name the \
+             option in a `thread_resume` before you use the thread otherwise, or start another thread"
+        }
+        false => "Turn on CodexConfig::experimental_api, or start another thread",
+    };
     let message = format!(
         "a sub-agent of the thread keeps the sandbox and the approval mode that it was spawned with, which allow more than the \
-         call: the runtime refuses to change them ({error}). Turn on CodexConfig::experimental_api, or start another thread"
+         call: the runtime refuses to change them ({error}). {advice}"
     );
     Error::new(ErrorKind::OptionNotApplied, message).with_thread(Some(thread_id)).with_source(error)
 }

@@ -470,6 +470,44 @@ with_both_clients! {
         }
     }
 
+    // The runtime changes no settings of the sub-agents that this model's agents spawn.
+    fn a_thread_whose_subagents_take_no_settings_becomes_read_only_after_it_was_archived(start, wait) {
+        let model = Model::start();
+        let call = |name: &str, arguments| ModelToolCall::new(name, arguments).namespace("collaboration");
+        let spawns = json!({"message": "help", "task_name": "helper", "fork_turns": "none"});
+        model.reply_when(has_user_text("delegate"), call("spawn_agent", spawns));
+        // The end of a sub-agent can make the turn above it send another request.
+        model.fallback("noted");
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let options = model.sandboxed(codex.thread_start(), Sandbox::FullAccess).model("gpt-5.6-sol");
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("delegate")).unwrap();
+        let helper = ended_beside!(thread, events, wait);
+        let errors = [
+            wait!(thread.turn("next").sandbox(Sandbox::ReadOnly).run()).unwrap_err(),
+            wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+            let text = error.to_string();
+            assert!(text.contains("Archive and unarchive the thread") && !text.contains("experimental_api"), "{text}");
+        }
+        wait!(codex.thread_archive(thread.id())).unwrap();
+        drop(wait!(codex.thread_unarchive(thread.id())).unwrap());
+        wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let file = model.folder().join("written");
+        model.reply_when(has_user_text("again"), call("followup_task", json!({"target": "/root/helper", "message": "write"})));
+        let of_helper = helper.clone();
+        let writes = ModelToolCall::exec_command(format!("touch {}", file.display())).call_id("writes");
+        model.reply_when(move |request| request.body["client_metadata"]["thread_id"] == *of_helper, writes);
+        wait!(thread.run("again")).unwrap();
+        assert_eq!(ended_beside!(thread, events, wait), helper);
+        assert!(model.requests().iter().any(|request| request.output_of("writes").is_some()));
+        assert!(!file.exists());
+        wait!(codex.close()).unwrap();
+    }
+
     // The runtime archives a sub-agent with its thread. Older runtimes leave it archived when the thread is unarchived.
     fn a_thread_with_an_archived_subagent_becomes_read_only_with_it(start, wait) {
         for by_turn in [false, true] {

@@ -197,8 +197,13 @@ impl<H: Host> Router<H> {
         shown.iter().for_each(|snapshot| self.restore_review(thread_id, &shown, snapshot, trust));
         for snapshot in shown {
             let Some(turn_id) = snapshot.turn_id() else { continue };
+            let turn = self.running_turns.get(&turn_id).filter(|turn| turn.is_held());
+            // The history of a sub-agent's thread can begin with a copy of its parent's.
+            if turn.is_some_and(|turn| !turn.is_on(thread_id)) {
+                continue;
+            }
             // The events of a turn that has just started can be those of an uncertain start.
-            let is_wanted = self.running_turns.get(&turn_id).is_some_and(RunningTurn::is_held)
+            let is_wanted = turn.is_some()
                 || (looks && snapshot.is_in_progress())
                 || (is_subagents && snapshot.is_in_progress() && !self.running_turns.contains(&turn_id))
                 || snapshot.client_ids().any(|key| self.uncertain.contains(&key));

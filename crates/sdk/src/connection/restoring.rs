@@ -86,8 +86,8 @@ impl<H: Host> Router<H> {
         {
             turn.has_other_server = false;
         }
-        let is_lost =
-            is_known && snapshot.is_interrupted() && !interrupts && !same_server && !has_end(&waiting);
+        let dies_with_server = is_known && snapshot.is_interrupted() && !interrupts && !same_server;
+        let is_lost = (dies_with_server || snapshot.has_died()) && !has_end(&waiting);
         let none = Given::default();
         let given = self.running_turns.get(turn_id).and_then(|turn| turn.given.as_deref()).unwrap_or(&none);
         let merged = merge(given, snapshot, (thread_id, turn_id), &waiting, self.gap_policy, is_lost);
@@ -195,6 +195,7 @@ mod tests {
     use crate::connection::intent::{Intent, Joins};
     use crate::connection::on_loss::OnLoss;
     use crate::connection::request_window::Slot;
+    use crate::connection::snapshot::Trust;
     use crate::connection::turn_buffer::{End, TurnBuffer};
     use crate::connection::waiter::Waiter;
 
@@ -305,6 +306,68 @@ mod tests {
             }
             assert!(!world.router.is_busy("t"));
         }
+    }
+
+    // A server that runs a turn calls every turn without an end in progress.
+    #[test]
+    fn a_turn_is_lost_if_the_server_shows_a_later_one() {
+        let turn = |id, status| json!({"id": id, "status": status, "items": [message("a", "one")]});
+        let mut running = turn("v", "inProgress");
+        for status in ["inProgress", "completed"] {
+            running["status"] = status.into();
+            let turns = [turn("u", "inProgress"), running.clone()];
+            let [first, last] = &turns;
+            for shown in [
+                json!({"thread": {"turns": [first, last]}}),
+                json!({"thread": {"turns": []}, "initialTurnsPage": {"data": [last, first]}}),
+            ] {
+                for (same_server, interrupts) in [(true, false), (false, false), (true, true)] {
+                    let mut world = World::running();
+                    world.router.set_being_interrupted("u", interrupts);
+                    world.router.hold_turns();
+                    let trust = if same_server { Trust::SameServer } else { Trust::OtherServer };
+                    world.router.restore_thread("t", &shown.to_string(), trust);
+                    let Some(End::Lost(error)) = world.end() else { panic!("not lost: {shown}") };
+                    assert_eq!(error.kind(), ErrorKind::TurnLost);
+                    assert!(!world.router.is_busy("t"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_turn_that_is_a_part_of_another_one_does_not_end_it() {
+        let part = json!({"id": "v", "status": "inProgress", "rootTurnId": "u", "items": []});
+        let shown = json!({"thread": {"turns": [{"id": "u", "status": "inProgress", "items": []}, part]}});
+        let mut world = World::running();
+        world.router.hold_turns();
+        world.router.restore_thread("t", &shown.to_string(), Trust::SameServer);
+        assert!(world.end().is_none() && world.router.held_turns("t").is_empty());
+    }
+
+    #[test]
+    fn a_copy_of_a_turn_in_the_history_of_another_thread_means_nothing() {
+        let shown = json!({"thread": {"turns": [
+            {"id": "u", "status": "inProgress", "items": []},
+            {"id": "v", "status": "inProgress", "items": []},
+        ]}});
+        let mut world = World::running();
+        world.router.hold_turns();
+        world.router.restore_thread("s", &shown.to_string(), Trust::SameServer);
+        assert!(world.end().is_none() && world.router.held_turns("t").len() == 1);
+    }
+
+    #[test]
+    fn an_end_that_waits_counts_although_the_server_shows_a_later_turn() {
+        let shown = json!({"thread": {"turns": [
+            {"id": "u", "status": "inProgress", "items": []},
+            {"id": "v", "status": "inProgress", "items": []},
+        ]}});
+        let mut world = World::running();
+        world.router.hold_turns();
+        world.event("turn/completed", json!({"turn": {"id": "u", "status": "completed", "items": []}}));
+        world.router.restore_thread("t", &shown.to_string(), Trust::ExceptInterrupted);
+        assert!(matches!(world.end(), Some(End::Completed(_))));
     }
 
     #[test]

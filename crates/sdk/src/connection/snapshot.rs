@@ -1,5 +1,7 @@
 //! A turn as the server describes it after a reconnect.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use crate::json_scan::{member, text_member};
@@ -20,6 +22,8 @@ pub(crate) enum Trust {
 pub(crate) struct Snapshot<'a> {
     turn: &'a str,
     items: Vec<&'a str>,
+    /// Whether the response shows a later turn of the thread.
+    has_successor: bool,
 }
 
 impl<'a> Snapshot<'a> {
@@ -27,39 +31,52 @@ impl<'a> Snapshot<'a> {
     pub(crate) fn all(result: &'a str) -> Vec<Self> {
         let of_thread = member(result, "thread").and_then(|thread| member(thread, "turns"));
         let of_page = member(result, "initialTurnsPage").and_then(|page| member(page, "data"));
-        let lists = [of_thread, of_page, member(result, "data")];
-        let turns = lists.into_iter().flatten().flat_map(elements);
-        turns
-            .map(|turn| Self { turn, items: member(turn, "items").map(elements).unwrap_or_default() })
-            .collect()
+        let of_thread = of_thread.map(elements).unwrap_or_default().into_iter().map(Self::new);
+        let of_page = of_page.map(elements).unwrap_or_default().into_iter().map(Self::new);
+        let (mut of_thread, mut of_page): (Vec<_>, Vec<_>) = (of_thread.collect(), of_page.collect());
+        // The client asks for a page with the latest turn first.
+        note_successors(of_thread.iter_mut().rev());
+        note_successors(of_page.iter_mut());
+        let others = member(result, "data").map(elements).unwrap_or_default().into_iter().map(Self::new);
+        of_thread.into_iter().chain(of_page).chain(others).collect()
     }
 
-    pub(crate) fn turn_id(&self) -> Option<std::borrow::Cow<'a, str>> {
+    fn new(turn: &'a str) -> Self {
+        Self { turn, items: member(turn, "items").map(elements).unwrap_or_default(), has_successor: false }
+    }
+
+    pub(crate) fn turn_id(&self) -> Option<Cow<'a, str>> {
         text_member(self.turn, "id")
     }
 
     /// The turn that it works for: itself, unless it is that of a sub-agent or of a review.
-    pub(crate) fn root_turn_id(&self) -> Option<std::borrow::Cow<'a, str>> {
+    pub(crate) fn root_turn_id(&self) -> Option<Cow<'a, str>> {
         text_member(self.turn, "rootTurnId")
     }
 
     /// The same turn with the items that the server reports for a review: the messages to the reviewer are not among them.
     pub(crate) fn of_review(&self) -> Self {
         let is_reported = |item: &&&str| text_member(item, "type").as_deref() != Some("userMessage");
-        Self { turn: self.turn, items: self.items.iter().filter(is_reported).copied().collect() }
+        Self { items: self.items.iter().filter(is_reported).copied().collect(), ..*self }
     }
 
     /// The ids that clients have given to the user messages of the turn.
-    pub(crate) fn client_ids(&self) -> impl Iterator<Item = std::borrow::Cow<'a, str>> {
+    pub(crate) fn client_ids(&self) -> impl Iterator<Item = Cow<'a, str>> {
         self.items.iter().filter_map(|item| text_member(item, "clientId"))
     }
 
     pub(crate) fn is_in_progress(&self) -> bool {
-        self.has_status("inProgress")
+        self.has_status("inProgress") && !self.has_successor
     }
 
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.has_status("interrupted")
+        self.has_status("interrupted") || self.has_died()
+    }
+
+    /// Whether the turn has died with a former process of the server, and another one runs. A server that runs a turn calls all
+    /// turns without an end in progress, and a thread runs one turn after the other.
+    pub(crate) fn has_died(&self) -> bool {
+        self.has_status("inProgress") && self.has_successor
     }
 
     fn has_status(&self, status: &str) -> bool {
@@ -72,6 +89,16 @@ impl<'a> Snapshot<'a> {
 
     pub(crate) fn items(&self) -> &[&'a str] {
         &self.items
+    }
+}
+
+/// Notes which turns have successors. A review's turn is a part of its root. `turns`: the latest one first.
+fn note_successors<'s, 'a: 's>(turns: impl Iterator<Item = &'s mut Snapshot<'a>>) {
+    let mut later: Vec<Option<Cow<'a, str>>> = Vec::new();
+    for snapshot in turns {
+        let id = snapshot.turn_id();
+        snapshot.has_successor = later.iter().any(|root| root.is_none() || *root != id);
+        later.push(snapshot.root_turn_id());
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openai_codex::types::{ThreadItem, TurnStatus};
-use openai_codex::{AsyncCodex, CodexConfig, ErrorKind, Event, Notification, Sandbox};
+use openai_codex::{
+    AsyncCodex, CodexConfig, ConnectionPolicy, EnsureOutcome, ErrorKind, Event, Notification, Sandbox,
+};
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
@@ -83,6 +85,43 @@ with_both_clients! {
         let error = wait!(turn.run()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TurnLost, "{error}");
         wait!(other.close()).unwrap();
+        wait!(codex.close()).unwrap();
+    }
+
+    // A server that runs a turn calls every turn without an end in progress.
+    fn a_turn_whose_server_died_is_lost_although_the_next_server_runs_another_turn_of_its_thread(start, wait) {
+        let model = Model::start();
+        let mut server = RunningServer::on_socket(&model);
+        let (endpoint, open) = gated(server.socket());
+        let (first, second) = (model.gate(), model.gate());
+        let before = start!(server.config().connection_policy(ConnectionPolicy::never())).unwrap();
+        let thread = wait!(before.thread_start().send()).unwrap();
+        model.reply(ModelReply::new().delta("he").pause(&first).delta("llo"));
+        wait!(thread.turn("one").send()).unwrap();
+        first.wait_reached().unwrap();
+        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        let lost = wait!(thread.follow()).unwrap().unwrap();
+        server.kill();
+        let server = RunningServer::on_socket(&model);
+        let after = start!(server.config()).unwrap();
+        let same = wait!(after.thread_resume(thread.id()).send()).unwrap();
+        model.reply(ModelReply::new().delta("he").pause(&second).delta("llo"));
+        let running = wait!(same.turn("two").send()).unwrap();
+        second.wait_reached().unwrap();
+        open.send(()).unwrap();
+        let error = wait!(lost.run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TurnLost, "{error}");
+        until!(wait, events, Event::Reconnected { .. });
+        assert_eq!(wait!(thread.follow()).unwrap().unwrap().id(), running.id());
+        second.release();
+        wait!(running.run()).unwrap();
+        model.reply("done");
+        assert_eq!(wait!(thread.ensure("k", "three").run()).unwrap().outcome, EnsureOutcome::Ran);
+        assert!(wait!(thread.follow()).unwrap().is_none());
+        wait!(before.close()).unwrap();
+        wait!(after.close()).unwrap();
         wait!(codex.close()).unwrap();
     }
 

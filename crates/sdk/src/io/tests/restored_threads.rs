@@ -63,6 +63,44 @@ async fn an_interrupted_turn_is_lost_if_another_process_listens() {
     }
 }
 
+// A server that runs a turn calls every turn without an end in progress, also one that has died with the process before.
+#[tokio::test(start_paused = true)]
+async fn a_turn_of_another_client_that_died_is_over_although_the_next_server_runs_another_one() {
+    for is_loaded in [false, true] {
+        let mut server = Server::start(policy()).await;
+        server.report_turn("t", "u").await;
+        server.lose();
+        // The next connection is lost too, after the server has loaded the thread for it.
+        server.accept().await;
+        server.list_loaded(json!([])).await;
+        assert_eq!(server.peer().receive().await["method"], "thread/resume");
+        server.lose();
+        server.accept().await;
+        server.list_loaded(if is_loaded { json!(["t"]) } else { json!([]) }).await;
+        let turns = json!([in_progress("u", json!([]))[0], in_progress("v", json!([]))[0]]);
+        let subscribe = server.peer().receive().await;
+        server.describe(&subscribe, &json!([])).await;
+        server
+            .peer()
+            .send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": turns[1]}}))
+            .await;
+        // The client asks again: a turn that is just ending looks like that too.
+        let answering = async {
+            loop {
+                let request = server.peer().receive().await;
+                server.describe(&request, &turns).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(60), answering).await.is_err());
+        assert_eq!(server.connection.running_turns("t"), ["v".into()]);
+        server.settle().await;
+        let end = json!({"threadId": "t", "turn": {"id": "v", "items": [], "status": "completed"}});
+        server.peer().send(json!({"method": "turn/completed", "params": end})).await;
+        server.settle().await;
+        assert!(!server.connection.is_busy("t"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_thread_that_cannot_be_resumed_yet_is_resumed_later_and_otherwise() {
     let mut server = Server::start(policy()).await;

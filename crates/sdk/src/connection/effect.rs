@@ -59,7 +59,7 @@ pub(crate) enum Effect<H: Host> {
     EndLogin(H::Login, LoginEnd),
 }
 
-/// A snapshot of a turn that has a subscription.
+/// A turn that may be over, as it was when the client began to watch it.
 #[derive(Debug)]
 pub(crate) struct WatchedTurn {
     pub(crate) turn_id: Arc<str>,

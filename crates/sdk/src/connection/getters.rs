@@ -96,14 +96,15 @@ impl<H: Host> Router<H> {
 
     /// The running turns that have a subscription.
     pub(crate) fn watched_turns(&self) -> Vec<WatchedTurn> {
-        self.running_turns.iter().filter_map(|turn| self.watched_turn(turn)).collect()
+        let held = self.running_turns.iter().filter(|turn| !turn.subscriptions.is_empty());
+        held.filter_map(|turn| self.watched_turn(turn)).collect()
     }
 
     pub(super) fn watched_turn(&self, turn: &RunningTurn<H>) -> Option<WatchedTurn> {
-        let subscription = turn.subscriptions.first()?;
+        let of_subscription = turn.subscriptions.first().map(|held| held.thread_id());
         Some(WatchedTurn {
             turn_id: turn.id.clone(),
-            thread_id: subscription.thread_id().clone(),
+            thread_id: of_subscription.or(turn.thread_id.as_ref())?.clone(),
             event_count: turn.event_count,
             may_be_silent: self.may_be_silent(turn),
         })

@@ -108,6 +108,25 @@ async fn the_watchdog_does_not_check_active_or_released_turns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_turn_of_another_client_without_an_end_is_over_when_its_thread_is_idle() {
+    let (connection, mut peer) = connect_to(context(Arc::default()));
+    settle(&connection, &mut peer).await;
+    let start = json!({"threadId": "t", "turn": {"id": "u", "items": [], "status": "inProgress"}});
+    peer.send(json!({"method": "turn/started", "params": start})).await;
+    for status in ["active", "idle"] {
+        let idle = json!({"threadId": "t", "status": {"type": "idle"}});
+        peer.send(json!({"method": "thread/status/changed", "params": idle})).await;
+        respond(&mut peer, "thread/read", thread(status)).await;
+        if status == "active" {
+            respond(&mut peer, "thread/turns/list", listed("inProgress")).await;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        settle(&connection, &mut peer).await;
+        assert_eq!(connection.is_busy("t"), status == "active");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_turn_that_waits_for_a_handler_is_not_checked() {
     struct Slow;
     impl RequestHandler for Slow {

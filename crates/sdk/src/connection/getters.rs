@@ -16,8 +16,12 @@ impl<H: Host> Router<H> {
 
     /// Whether a turn runs on a thread, or is about to.
     pub(crate) fn is_busy(&self, thread_id: &str) -> bool {
+        self.is_starting(thread_id) || self.running_turns.iter().any(|turn| turn.is_on(thread_id))
+    }
+
+    /// Whether a start on a thread waits for its response.
+    pub(crate) fn is_starting(&self, thread_id: &str) -> bool {
         self.pending_turns.is_starting(thread_id)
-            || self.running_turns.iter().any(|turn| turn.is_on(thread_id))
     }
 
     /// Whether a call with a handle has created a turn that runs on a thread, and has set a budget for it. Without the turn's events the

@@ -171,6 +171,11 @@ impl Connection {
         self.shared.router().is_busy(thread_id)
     }
 
+    /// Whether a start on a thread waits for its response.
+    pub(crate) fn is_starting(&self, thread_id: &str) -> bool {
+        self.shared.router().is_starting(thread_id)
+    }
+
     /// Whether a turn runs of which the client receives the events.
     pub(crate) fn is_running(&self, turn_id: &str) -> bool {
         self.shared.router().is_running(turn_id)

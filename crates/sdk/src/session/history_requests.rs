@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long the record of a running turn may be missing, or call the turn interrupted. On a busy machine that takes 0.5 s. After this
 /// time the record is believed: the client may have missed the end of the turn.
-const RECORD_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Makes a request about a thread's history. Repeats it while the first turn of the thread is beginning, and if the response calls a
 /// turn interrupted that was running when the request was sent. `None` if the thread has not run a turn yet.

@@ -1,7 +1,7 @@
 //! Follows a running turn, whichever client or handle has started it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadReadParams, Turn, TurnItemsView, TurnStatus};
@@ -12,6 +12,7 @@ use crate::connection::host::SharedBuffer;
 use crate::error::{Error, Result};
 use crate::io::turn_limits::TurnLimits;
 use crate::io::turn_subscription::TurnSubscription;
+use crate::session::history_requests::RECORD_LIMIT;
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
@@ -30,6 +31,7 @@ pub(crate) async fn follow_running(
     if thread.is_ephemeral() {
         return refuse_if_busy(&session, thread).map(|()| None);
     }
+    let mut missing_since = Instant::now();
     loop {
         let running = running_turn(&session, &thread.id).await.map_err(|error| thread.explain(error))?;
         if let Some(turn) = running
@@ -39,9 +41,10 @@ pub(crate) async fn follow_running(
             let id = guard.subscription.turn_id().unwrap_or_else(|| turn.id.as_str().into());
             return Ok(Some(AsyncTurnHandle::new(guard, id, core.clone(), thread.clone())));
         }
-        // The response to a start can arrive before the turn has a record. The thread is busy until the turn ends, or until the start
-        // has no response within its timeout.
-        if !session.connection.is_busy(&thread.id) {
+        // The response to a start can arrive before the turn has a record. The start itself waits until its timeout is over.
+        if session.connection.is_starting(&thread.id) {
+            missing_since = Instant::now();
+        } else if !session.connection.is_busy(&thread.id) || missing_since.elapsed() >= RECORD_LIMIT {
             return Ok(None);
         }
         session.connection.sleep(PAUSE).await;

@@ -32,6 +32,18 @@ with_both_clients! {
         running.finish().unwrap();
     }
 
+    // The client may have missed the end of the turn.
+    fn a_turn_that_the_server_never_lists_does_not_keep_a_follow_waiting(start, wait) {
+        let start = json!({"threadId": "t", "turn": messages::turn("u", "inProgress")});
+        let script = Script::standard().start_thread("t").notify("turn/started", start);
+        let (transport, running) = script.always("thread/turns/list", json!({"data": []})).connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        assert!(wait!(thread.follow()).unwrap().is_none());
+        wait!(codex.close()).unwrap();
+        running.finish().unwrap();
+    }
+
     fn the_history_of_a_thread_whose_first_turn_is_beginning_is_asked_for_again(start, wait) {
         let mut turn = messages::turn("u", "inProgress");
         turn["items"] = json!([{"type": "userMessage", "id": "m", "clientId": "k", "content": []}]);

@@ -240,7 +240,7 @@ impl Shared {
             observer.observe(&response);
         }
         // The send fails if the caller has cancelled its wait.
-        let _ = sender.send(response);
+        let _ = sender.send((response, self.transport.load(Ordering::Acquire)));
     }
 
     /// Spawns a job on the I/O thread. The send fails if the connection has ended, and every turn with it.

@@ -1,5 +1,6 @@
 //! Requests to the server, and their pending responses.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -175,23 +176,35 @@ impl Shared {
 pub(crate) struct Pending {
     shared: Arc<Shared>,
     id: i64,
-    response: oneshot::Receiver<Response>,
+    response: oneshot::Receiver<(Response, u32)>,
     span: trace::Span,
+}
+
+impl Pending {
+    /// The response, and the number of the transport over which it came. That transport may be lost by the time the caller gets it.
+    pub(crate) async fn with_transport(mut self) -> Result<(String, u32)> {
+        poll_fn(|context| self.poll_response(context)).await
+    }
+
+    fn poll_response(&mut self, context: &mut Context<'_>) -> Poll<Result<(String, u32)>> {
+        Pin::new(&mut self.response).poll(context).map(|received| {
+            let response = match received {
+                Ok((response, transport)) => response.map(|response| (response, transport)),
+                Err(_) => Err(Error::new(
+                    ErrorKind::TransportClosed,
+                    "the connection ended while the request was under way",
+                )),
+            };
+            response.inspect_err(|error| self.span.failed(error))
+        })
+    }
 }
 
 impl Future for Pending {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
-        Pin::new(&mut self.response).poll(context).map(|response| {
-            let response = response.unwrap_or_else(|_| {
-                Err(Error::new(
-                    ErrorKind::TransportClosed,
-                    "the connection ended while the request was under way",
-                ))
-            });
-            response.inspect_err(|error| self.span.failed(error))
-        })
+        self.poll_response(context).map(|response| Ok(response?.0))
     }
 }
 

@@ -483,7 +483,8 @@ impl Resume {
         // of the program compares the settings meanwhile.
         let loads = !self.is_loaded && !self.is_subscribed && !matches!(query, Query::Read(_));
         let order = if loads { shared.threads.keep_settings(id) } else { None };
-        let resume = || shared.threads.resume_params(id, form, initialized, order.is_some());
+        let loads_over = order.as_ref().map(|_| self.resumes.transport);
+        let resume = || shared.threads.resume_params(id, form, initialized, loads_over);
         let read = || json!({"threadId": &**id, "includeTurns": true});
         let (method, params, intent) = match query {
             Query::Subscribe => (RESUME, resume(), Intent::Plain),

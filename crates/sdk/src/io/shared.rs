@@ -54,14 +54,14 @@ pub(crate) trait ClientThreads: Debug + Send + Sync {
     /// Keeps the calls of the program from changing the settings of a thread, until the guard is dropped. None if one is just about it.
     fn keep_settings(&self, thread_id: &str) -> Option<OwnedRwLockReadGuard<()>>;
 
-    /// The parameters of the `thread/resume` that subscribes to a thread again. `initialized`: the response to `initialize`. `loads`:
-    /// whether the server has to load the thread, and needs its options for that.
+    /// The parameters of the `thread/resume` that subscribes to a thread again. `initialized`: the response to `initialize`. `loads_over`:
+    /// the number of the transport, if the server has to load the thread, and needs its options for that.
     fn resume_params(
         &self,
         thread_id: &str,
         form: ResumeForm,
         initialized: &str,
-        loads: bool,
+        loads_over: Option<u32>,
     ) -> Box<RawValue>;
 }
 

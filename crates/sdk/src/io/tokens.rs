@@ -28,7 +28,8 @@ impl Host for IoHost {
 /// Sends the response to the waiting call.
 #[derive(Debug)]
 pub(crate) struct ReplySender {
-    pub(crate) sender: oneshot::Sender<Response>,
+    /// With the response it gets the number of the transport over which the response came.
+    pub(crate) sender: oneshot::Sender<(Response, u32)>,
     /// The handlers that the thread of the response gets.
     pub(crate) handlers: Option<HandlerSet>,
     pub(crate) observer: Option<Box<dyn ResponseObserver>>,

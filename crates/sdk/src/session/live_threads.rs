@@ -47,10 +47,11 @@ const RESTORED_TURNS: u32 = 3;
 /// How many starts of a thread are remembered.
 const MAX_STARTS: usize = 16;
 
-/// When a thread was loaded: the session, and how many times its server had unloaded the thread before.
+/// When a thread was loaded: the session, the number of its transport, and how many times its server had unloaded the thread before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LoadPoint {
     pub(crate) session: u64,
+    transport: u32,
     unloads: u64,
 }
 
@@ -221,14 +222,14 @@ impl ClientThreads for LiveThreads {
         thread_id: &str,
         form: ResumeForm,
         initialized: &str,
-        loads: bool,
+        loads_over: Option<u32>,
     ) -> Box<RawValue> {
         let mut params = ThreadResumeParams::new(thread_id);
         let thread = self.get(thread_id);
         // A call that uses the thread can have been faster.
-        let is_loaded = thread.as_ref().is_some_and(|thread| thread.is_loaded());
+        let loaded = thread.as_ref().and_then(|thread| thread.loaded_point());
         // Runtime 0.163.0 loads a loaded thread again if a resume has options. That interrupts a turn that is just starting.
-        if loads && !is_loaded {
+        if loads_over.is_some_and(|over| loaded.is_none_or(|point| point.transport != over)) {
             let options = thread.as_ref().and_then(|thread| thread.last_load_options()).unwrap_or_default();
             let current = thread.map(|thread| thread.current_settings.current()).unwrap_or_default();
             params = resume_params(thread_id, options, &current, self.is_experimental);
@@ -300,7 +301,13 @@ impl LiveThread {
 
     /// The load point of a thread that this session has loaded now.
     pub(crate) fn load_point(&self, session: &Session) -> LoadPoint {
-        LoadPoint { session: session.number, unloads: self.unloads() }
+        self.load_point_over(session, session.connection.transport())
+    }
+
+    /// The load point of a thread that a response over this transport has loaded. If the transport is lost by now, the thread is not
+    /// loaded any more, although the loss came before the client knew the thread.
+    pub(crate) fn load_point_over(&self, session: &Session, transport: u32) -> LoadPoint {
+        LoadPoint { session: session.number, transport, unloads: self.unloads() }
     }
 
     /// Remembers that the thread was loaded at this point.
@@ -312,9 +319,9 @@ impl LiveThread {
         }
     }
 
-    /// Remembers that this client has created the thread in the session.
-    pub(crate) fn set_created(&self, session: &Session) {
-        *self.created_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.load_point(session));
+    /// Remembers that this client has created the thread at this point.
+    pub(crate) fn set_created(&self, point: LoadPoint) {
+        *self.created_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(point);
     }
 
     /// How long the client has had the thread loaded in the session. `None`: as long as the thread exists.
@@ -334,10 +341,10 @@ impl LiveThread {
         loaded_at.is_some_and(|(point, _)| point == self.load_point(session))
     }
 
-    /// Whether this client has loaded the thread, and the server has not unloaded it since.
-    fn is_loaded(&self) -> bool {
+    /// Where this client has loaded the thread, unless the server has unloaded it since.
+    fn loaded_point(&self) -> Option<LoadPoint> {
         let loaded_at = *self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded_at.is_some_and(|(point, _)| point.unloads == self.unloads())
+        loaded_at.map(|(point, _)| point).filter(|point| point.unloads == self.unloads())
     }
 
     /// Whether this client has ever loaded the thread.
@@ -517,7 +524,7 @@ impl Drop for LiveThread {
         if threads.get(&self.id).is_some_and(|thread| thread.strong_count() == 0) {
             threads.remove(&self.id);
             drop(threads);
-            if *self.is_closed.get_mut() && !self.is_loaded() {
+            if *self.is_closed.get_mut() && self.loaded_point().is_none() {
                 drop_on_own_thread(all.handlers.release(&self.id).into_iter().collect());
             }
         }

@@ -216,7 +216,7 @@ impl ThreadState {
         let current = self.live.current_settings.current();
         let params = resume_params(&self.id, load_options.clone(), &current, core.is_experimental());
         let lost = self.lost_option(session, &load_options).await?;
-        let point = self.live.load_point(session);
+        let point = self.live.load_point_over(session, transport);
         let (losses, reports) = (self.live.losses(), self.live.unload_reports());
         let handlers = self.handlers().clone();
         // Another handle may have bound its handlers to the thread in the meantime.
@@ -226,7 +226,7 @@ impl ThreadState {
         let was_connected = self.live.losses() == losses;
         let is_loaded_again = lost.is_some() && was_connected && self.live.unload_reports() != reports;
         // The reports of the unloading have come before the response.
-        let point = if is_loaded_again { self.live.load_point(session) } else { point };
+        let point = if is_loaded_again { self.live.load_point_over(session, transport) } else { point };
         let has_options = lost.is_none() || is_loaded_again;
         if let (false, Some(option)) = (has_options, self.load_options.unseen()) {
             return Err(LoadOptions::lost(&option, &self.id));

@@ -141,7 +141,7 @@ impl Session {
     ) -> Boxed<'a, Result<String>> {
         Box::pin(async move {
             let response = self.send(method, params, thread_id, None, None).await;
-            response.map_err(|error| self.connection.redact(error))
+            Ok(response.map_err(|error| self.connection.redact(error))?.0)
         })
     }
 
@@ -157,7 +157,7 @@ impl Session {
             const METHOD: &str = methods::ThreadResume::METHOD;
             let (thread_id, encoded) = (Some(&*params.thread_id), encode(METHOD, params)?);
             let response = self.send(METHOD, encoded, thread_id, None, Some(transport)).await;
-            let response = response.map_err(|error| self.connection.redact(error))?;
+            let (response, _) = response.map_err(|error| self.connection.redact(error))?;
             self.decode::<methods::ThreadResume>(&response, thread_id)
         })
     }
@@ -177,17 +177,18 @@ impl Session {
         decode::<R>(response, thread_id).map_err(|error| self.connection.redact(error))
     }
 
-    /// Makes a request that opens a thread. The thread has the handlers from the response on.
+    /// Makes a request that opens a thread. The thread has the handlers from the response on. Also returns the number of the transport
+    /// over which the response came.
     pub(crate) async fn open<R: ClientRequest>(
         &self,
         params: &R::Params,
         thread_id: Option<&str>,
         handlers: HandlerSet,
-    ) -> Result<R::Response> {
+    ) -> Result<(R::Response, u32)> {
         let response =
             self.send(R::METHOD, encode(R::METHOD, params)?, thread_id, Some(handlers), None).await;
-        let response = response.map_err(|error| self.connection.redact(error))?;
-        self.decode::<R>(&response, thread_id)
+        let (response, transport) = response.map_err(|error| self.connection.redact(error))?;
+        Ok((self.decode::<R>(&response, thread_id)?, transport))
     }
 
     /// Makes a request and returns its result as JSON text. With `handlers`, the request opens a thread. With `transport`, it loads a
@@ -199,7 +200,7 @@ impl Session {
         thread_id: Option<&'a str>,
         handlers: Option<HandlerSet>,
         transport: Option<u32>,
-    ) -> Boxed<'a, Result<String>> {
+    ) -> Boxed<'a, Result<(String, u32)>> {
         Box::pin(async move {
             self.check_runtime(method, params.as_deref(), thread_id).await?;
             let timeout = self.timeout_of(method);
@@ -209,7 +210,7 @@ impl Session {
                 let call = ClientCall::new(method, params.as_deref());
                 let intent = transport.map_or(Intent::Plain, |transport| Intent::Load { transport });
                 let call = ClientCall { thread_id, timeout, handlers: handlers.clone(), intent, ..call };
-                match self.connection.send(call)?.await {
+                match self.connection.send(call)?.with_transport().await {
                     // The request had no effect.
                     Err(error) if error.is_unloading() && began.elapsed() < UNLOAD_LIMIT => {
                         self.connection.sleep(pause).await;

@@ -43,6 +43,8 @@ pub(crate) struct ThreadSetup {
     pub(crate) current: Option<Settings>,
     /// Whether the request loaded the thread, with `load_options`.
     pub(crate) loads: bool,
+    /// The number of the transport over which the response came. It may be lost meanwhile.
+    pub(crate) transport: u32,
 }
 
 /// The last handle may be dropped on an event loop, and dropping the program's handlers may block.
@@ -63,7 +65,7 @@ impl fmt::Debug for ThreadState {
 
 impl ThreadState {
     pub(crate) fn new(core: &ClientCore, thread: Thread, session: &Session, setup: ThreadSetup) -> Arc<Self> {
-        let ThreadSetup { load_options, handlers, requested, current, loads } = setup;
+        let ThreadSetup { load_options, handlers, requested, current, loads, transport } = setup;
         let live = core.live_threads.get_or_insert(&thread.id);
         let requested_settings = Arc::<TrackedSettings>::default();
         live.add_handle(&requested_settings);
@@ -77,7 +79,7 @@ impl ThreadState {
             }
             requested_settings.replace(bounds);
             live.current_settings.replace(current);
-            let point = live.load_point(session);
+            let point = live.load_point_over(session, transport);
             live.set_loaded(point);
             if loads {
                 live.set_load_options(point, load_options.clone());
@@ -126,9 +128,11 @@ impl ThreadState {
         self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that this client has created the thread in the session.
-    pub(crate) fn set_created(&self, session: &Session) {
-        self.live.set_created(session);
+    /// Notes that this client has created the thread when these handles loaded it.
+    pub(crate) fn set_created(&self) {
+        if let Some(point) = *self.load_point() {
+            self.live.set_created(point);
+        }
     }
 
     /// How long this client has had the thread loaded in the session. `None`: as long as the thread exists.

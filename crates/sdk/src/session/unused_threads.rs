@@ -38,12 +38,13 @@ pub(crate) fn resume<'a>(
     })
 }
 
-/// Forks a thread. Lets the runtime store it first, as [`resume`] does.
+/// Forks a thread. Lets the runtime store it first, as [`resume`] does. Also returns the number of the transport over which the response
+/// came.
 pub(crate) async fn fork(
     session: &Session,
     params: &ThreadForkParams,
     handlers: HandlerSet,
-) -> Result<ThreadForkResponse> {
+) -> Result<(ThreadForkResponse, u32)> {
     let thread_id = Some(&*params.thread_id);
     let response = session.open::<methods::ThreadFork>(params, thread_id, handlers.clone()).await;
     let response = match store_if_refused(session, &params.thread_id, response).await {

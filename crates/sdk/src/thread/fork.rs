@@ -100,7 +100,7 @@ impl<C> ThreadFork<C> {
         let requested = NamedEntries::of_new(params.config.as_ref(), &self.requested(&params, true));
         let handlers = self.options.handlers;
         let response = unused_threads::fork(&session, &params, handlers.clone()).await;
-        let response =
+        let (response, transport) =
             response.map_err(|error| missing_folder::explain(error, &self.core, params.cwd.as_deref()))?;
         let current = current_settings!(response).with_unreported(&requested);
         if let Err(error) = check_new(&session, &response.thread.id, &requested, &current).await {
@@ -110,9 +110,10 @@ impl<C> ThreadFork<C> {
             return Err(error);
         }
         let load_options = load_options!(params);
-        let setup = ThreadSetup { load_options, handlers, requested, current: Some(current), loads: true };
+        let current = Some(current);
+        let setup = ThreadSetup { load_options, handlers, requested, current, loads: true, transport };
         let state = ThreadState::new(&self.core, response.thread, &session, setup);
-        state.set_created(&session);
+        state.set_created();
         Ok(AsyncThread::new(self.core.clone(), state))
     }
 }

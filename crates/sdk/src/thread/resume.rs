@@ -189,7 +189,8 @@ impl<C> ThreadResume<C> {
         registry.bind(&thread.id, handlers.clone());
         let loads = found.has_unreported && !found.ignores_options;
         let requested = wanted.requested;
-        let setup = ThreadSetup { load_options, handlers, requested, current: Some(current), loads };
+        let current = Some(current);
+        let setup = ThreadSetup { load_options, handlers, requested, current, loads, transport };
         let state = ThreadState::new(&self.core, thread, &session, setup);
         Ok(Some(AsyncThread::new(self.core.clone(), state)))
     }

@@ -276,6 +276,7 @@ pub(super) fn unloaded(core: &Arc<ClientCore>, thread: Thread, session: &Session
         requested: Settings::default(),
         current: None,
         loads: false,
+        transport: session.connection.transport(),
     };
     ThreadState::new(core, thread, session, setup)
 }

@@ -1,6 +1,7 @@
 //! Clients that lose the connection to a server of the real runtime, and connect again.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -524,5 +525,44 @@ fn a_thread_that_its_server_lacks_for_a_moment_is_not_given_up() {
         }
         codex.close().await.unwrap();
         other.close().await.unwrap();
+    });
+}
+
+// The program does not poll the future of `thread_start` while its response comes and the connection is lost.
+#[test]
+fn a_thread_whose_connection_is_lost_before_its_call_returns_is_resumed_before_its_first_turn() {
+    bounded_async(async || {
+        let model = Model::start();
+        model.fallback(ModelReply::exec_command("true"));
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        for ephemeral in [false, true] {
+            let (faults, requests) = (proxy.faults(), model.requests().len());
+            let start = Place::method(Flow::ToServer, "thread/start");
+            let started = Place::method(Flow::ToClient, "thread/started");
+            proxy.plan(Plan::new().at(start, Fault::Stall).at(started, Fault::Cut));
+            let codex = AsyncCodex::with_config(config(&proxy));
+            let options = model.sandboxed(codex.thread_start(), Sandbox::FullAccess).ephemeral(ephemeral);
+            let mut starting = pin!(options.send());
+            tokio::select! {
+                biased;
+                stalled = proxy.faulted(faults + 1) => stalled.unwrap(),
+                thread = &mut starting => panic!("the server has not got the request: {thread:?}"),
+            }
+            proxy.resume();
+            proxy.faulted(faults + 2).await.unwrap();
+            // A read whose response comes over the new connection: the client has restored its threads by then.
+            codex.thread_list().send().await.unwrap();
+            let thread = starting.await.unwrap();
+            let error = thread.turn("go").max_model_requests(1).run().await.unwrap_err();
+            let made = model.requests().len() - requests;
+            if ephemeral {
+                assert_eq!((error.kind(), made), (ErrorKind::ThreadLost, 0), "{error}");
+            } else {
+                assert_eq!(error.kind(), ErrorKind::BudgetExceeded, "{error}");
+                assert!(made <= 2, "{made} model requests");
+            }
+            codex.close().await.unwrap();
+        }
     });
 }

@@ -136,7 +136,14 @@ impl ClientThreads for NoSettings {
         Arc::new(RwLock::new(())).try_read_owned().ok().filter(|_| !thread_id.starts_with("used"))
     }
 
-    fn resume_params(&self, thread_id: &str, form: ResumeForm, _: &str, loads: bool) -> Box<RawValue> {
+    fn resume_params(
+        &self,
+        thread_id: &str,
+        form: ResumeForm,
+        _: &str,
+        loads_over: Option<u32>,
+    ) -> Box<RawValue> {
+        let loads = loads_over.is_some();
         params(&json!({ "threadId": thread_id, "form": format!("{form:?}"), "loads": loads }))
     }
 }

@@ -1,6 +1,7 @@
 //! The client, and what it opens.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
 
 use openai_codex::{AsyncCodex, CodexConfig, Error, Rollout, raw};
 use pyo3::exceptions::PyValueError;
@@ -249,14 +250,19 @@ pub(crate) fn close_all() -> Operation {
         // All of them close at once.
         let mut closing: Vec<_> =
             clients.iter().map(|client| Box::pin(async move { client.close().await })).collect();
+        let mut closed = Ok(());
         std::future::poll_fn(|context| {
-            closing.retain_mut(|close| close.as_mut().poll(context).is_pending());
-            match closing.is_empty() {
-                true => std::task::Poll::Ready(Ok(())),
-                false => std::task::Poll::Pending,
-            }
+            closing.retain_mut(|close| match close.as_mut().poll(context) {
+                Poll::Ready(one) => {
+                    closed = std::mem::replace(&mut closed, Ok(())).and(one);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if closing.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
-        .await
+        .await;
+        closed
     };
     Operation::of(closing, |py, ()| Ok(py.None()))
 }

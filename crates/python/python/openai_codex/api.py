@@ -113,7 +113,11 @@ class Codex:
         self._client.start()
 
     def close(self) -> None:
-        """End the runtime and wait for its end."""
+        """End the runtime and wait for its end.
+
+        With ``CodexConfig.connect``, end the connection. Raises ``CodexTimeoutError`` if the server has not confirmed within five
+        seconds that it has interrupted a turn.
+        """
         self._client.close()
 
     def login_api_key(self, api_key: str) -> None:
@@ -362,7 +366,11 @@ class AsyncCodex:
         await wait(self._native.start())
 
     async def close(self) -> None:
-        """End the runtime and wait for its end. A later call starts a new one."""
+        """End the runtime and wait for its end. A later call starts a new one.
+
+        With ``CodexConfig.connect``, end the connection. Raises ``CodexTimeoutError`` if the server has not confirmed within five
+        seconds that it has interrupted a turn.
+        """
         await self._client.close()
 
     async def login_api_key(self, api_key: str) -> None:

@@ -235,7 +235,9 @@ impl AsyncCodex {
     /// [`ErrorKind::Closed`].
     ///
     /// # Errors
-    /// The runtime did not end within [`CodexConfig::close_timeout`], which is six seconds unless set.
+    /// - The runtime did not end within [`CodexConfig::close_timeout`], which is six seconds unless set.
+    /// - [`ErrorKind::Timeout`] with the method `turn/interrupt`: the server of an endpoint did not confirm
+    ///   within five seconds that it has interrupted turns, which may still run. The message names them. The client is closed.
     pub async fn close(&self) -> Result<()> {
         self.core.close().await
     }

@@ -241,7 +241,9 @@ impl Codex {
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors
-    /// The runtime did not end within [`CodexConfig::close_timeout`], which is six seconds unless set.
+    /// - The runtime did not end within [`CodexConfig::close_timeout`], which is six seconds unless set.
+    /// - [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) with the method `turn/interrupt`: the server of an endpoint did not confirm
+    ///   within five seconds that it has interrupted turns, which may still run. The message names them. The client is closed.
     pub fn close(&self) -> Result<()> {
         wait(self.core.close())
     }

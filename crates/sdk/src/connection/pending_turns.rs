@@ -108,9 +108,10 @@ impl<H: Host> PendingTurns<H> {
         self.0.iter().any(|(_, pending)| !pending.expired && pending.is_on(thread_id))
     }
 
-    /// Whether the caller of one has gone, and its request has not expired.
-    pub(crate) fn has_abandoned(&self) -> bool {
-        self.0.iter().any(|(_, pending)| pending.cancelled && !pending.expired)
+    /// The threads of those whose callers have gone, and whose requests have not expired.
+    pub(crate) fn abandoned(&self) -> impl Iterator<Item = Arc<str>> {
+        let abandoned = self.0.iter().filter(|(_, pending)| pending.cancelled && !pending.expired);
+        abandoned.map(|(_, pending)| pending.subscription.thread_id().clone())
     }
 
     /// Whether the caller of a `turn/start` on a thread has gone, and the request has not expired.

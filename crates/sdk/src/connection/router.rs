@@ -537,7 +537,12 @@ impl<H: Host> Router<H> {
 
     /// Whether the caller of a start has gone before its response, so that the client will interrupt the turn.
     pub(crate) fn has_abandoned_start(&self) -> bool {
-        self.pending_turns.has_abandoned()
+        self.abandoned_starts().next().is_some()
+    }
+
+    /// The threads of such starts.
+    pub(crate) fn abandoned_starts(&self) -> impl Iterator<Item = Arc<str>> {
+        self.pending_turns.abandoned()
     }
 
     pub(crate) fn set_being_interrupted(&mut self, turn_id: &str, interrupted: bool) {

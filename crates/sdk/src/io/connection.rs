@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::background::{Boxed, until};
 use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::interruption::{self, Interruption};
+use crate::io::interruption::Interruption;
+use crate::io::interrupts;
 use crate::io::shared::{Connection, Ended, Shared};
 use crate::io::turn_subscription::TurnSubscription;
 
@@ -230,14 +231,19 @@ impl Connection {
             return;
         }
         let shared = self.shared.clone();
-        if shared.shared_server.is_some() && interruption::any_left(&shared) {
+        if shared.shared_server.is_some() && interrupts::any_left(&shared) {
             self.shared.begin(Box::pin(async move {
-                interruption::finish_all(&shared).await;
+                interrupts::finish_all(&shared).await;
                 end(&shared);
             }));
         } else {
             end(&shared);
         }
+    }
+
+    /// The error of a close that has ended the connection before the server had confirmed all interrupts.
+    pub(crate) fn unconfirmed_interrupts(&self) -> Option<Error> {
+        self.shared.interrupts.unconfirmed()
     }
 
     /// Waits until the runtime is reaped and nothing of the connection is left.

@@ -17,6 +17,7 @@ use crate::connection::on_loss::{CAN_OUTLIVE_TRANSPORTS, OnLoss};
 use crate::connection::router::Router;
 use crate::error::{Error, ErrorKind};
 use crate::io::connector::{Process, Reconnect};
+use crate::io::interrupts::Interrupts;
 use crate::io::link::{Link, LinkContext, stop};
 use crate::io::observers::Observed;
 use crate::io::orphan_sweep;
@@ -98,7 +99,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         preamble: Preamble::default(),
         process: OwningProcess::current(),
         sweeps: SweepRequests::default(),
-        interrupts: watch::Sender::new(0),
+        interrupts: Interrupts::default(),
         over: AtomicBool::new(false),
         transport: AtomicU32::new(0),
         is_live: AtomicBool::new(true),

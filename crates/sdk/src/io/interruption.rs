@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::background::{Job, until};
+use crate::background::until;
 use crate::codec::encode;
 use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind};
@@ -40,11 +40,6 @@ const END_LIMIT: Duration = Duration::from_secs(30);
 /// How long an interrupt without a response is repeated, if the client can connect again. The client notices after 40 seconds of silence that
 /// a connection is lost.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
-
-/// How long a closing connection goes on for interrupts that are not carried out yet.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-/// How often a closing connection looks for the response to a start whose caller has gone.
-const CLOSE_STEP: Duration = Duration::from_millis(5);
 
 /// A turn to interrupt.
 #[derive(Debug)]
@@ -75,41 +70,6 @@ impl Interruption {
         self.outcome = Some(outcome);
         (self, receiver)
     }
-}
-
-/// The job of an interrupt, which [`finish_all`] waits for.
-pub(crate) fn counted(shared: &Shared, job: impl Future<Output = ()> + Send + 'static) -> Job {
-    struct Counted(watch::Sender<usize>);
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.send_modify(|count| *count -= 1);
-        }
-    }
-    shared.interrupts.send_modify(|count| *count += 1);
-    let counted = Counted(shared.interrupts.clone());
-    Box::pin(async move {
-        job.await;
-        drop(counted);
-    })
-}
-
-/// Whether the client interrupts a turn, or will when it receives the response to the start of the turn.
-pub(crate) fn any_left(shared: &Shared) -> bool {
-    *shared.interrupts.borrow() > 0 || shared.router().has_abandoned_start()
-}
-
-/// Waits until the client interrupts no turn any more.
-pub(crate) async fn finish_all(shared: &Shared) {
-    let all = async {
-        let mut interrupts = shared.interrupts.subscribe();
-        while any_left(shared) {
-            let _ = timeout(CLOSE_STEP, until(&mut interrupts, |count| *count == 0)).await;
-            if shared.router().has_abandoned_start() {
-                sleep(CLOSE_STEP).await;
-            }
-        }
-    };
-    let _ = timeout(CLOSE_LIMIT, all).await;
 }
 
 /// Interrupts a turn. A failure becomes an event, unless the connection has ended. Returns whether the turn is over. `known`: whether

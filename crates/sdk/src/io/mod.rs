@@ -7,6 +7,7 @@ pub(crate) mod driver;
 pub(crate) mod ending;
 pub(crate) mod inbound;
 pub(crate) mod interruption;
+pub(crate) mod interrupts;
 pub(crate) mod io_thread;
 pub(crate) mod limit_enforcement;
 pub(crate) mod link;

@@ -17,6 +17,7 @@ use crate::connection::router::Router;
 use crate::connection::turn_phase::Phase;
 use crate::dispatch::registry::HandlerRegistry;
 use crate::io::connector::Reconnect;
+use crate::io::interrupts::Interrupts;
 use crate::io::observers::ObserverHub;
 use crate::io::preamble::Preamble;
 use crate::io::sweep_requests::SweepRequests;
@@ -131,8 +132,7 @@ pub(crate) struct Shared {
     /// The process whose threads end the waits.
     pub(crate) process: OwningProcess,
     pub(crate) sweeps: SweepRequests,
-    /// How many interrupts are not carried out yet.
-    pub(crate) interrupts: watch::Sender<usize>,
+    pub(crate) interrupts: Interrupts,
     /// Whether the connection has ended. The reader drops later messages.
     pub(crate) over: AtomicBool,
     /// The number of the transport.

@@ -375,18 +375,22 @@ impl ClientCore {
     /// Closes the client and waits until its runtime has ended.
     pub(crate) async fn close(&self) -> Result<()> {
         self.check_process()?;
-        let before = {
+        let (before, shares_server) = {
             let mut state = self.state();
             let session = match &*state {
                 ClientState::Up(session) => Some(session.clone()),
                 ClientState::Starting(_, session) | ClientState::Closed(session) => session.clone(),
                 ClientState::Idle(_) => None,
             };
+            let shares_server = session.as_ref().is_some_and(|session| session.shares_server);
             // The old state is dropped after the lock is released: it can hold the program's transport.
-            std::mem::replace(&mut *state, ClientState::Closed(session))
+            (std::mem::replace(&mut *state, ClientState::Closed(session)), shares_server)
         };
         self.closing.send_replace(true);
-        self.hub.end(None);
+        // The connection to a shared server ends them, when it has reported the interrupts that the server has not confirmed.
+        if !shares_server {
+            self.hub.end(None);
+        }
         if let ClientState::Starting(start, _) = before {
             // `closing` ends it at once.
             until(&mut start.subscribe(), Option::is_some).await;
@@ -399,6 +403,11 @@ impl ClientCore {
         session.connection.close();
         let ended = session.connection.ended().await;
         self.handlers.stop();
+        // The connection may have ended before.
+        self.hub.end(None);
+        if let Some(error) = session.connection.unconfirmed_interrupts() {
+            return Err(error);
+        }
         match ended.reaped {
             true => Ok(()),
             false => Err(Error::new(

@@ -478,6 +478,34 @@ with_both_clients! {
         wait!(other.close()).unwrap();
     }
 
+    fn a_close_that_cannot_interrupt_a_turn_says_so(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(config(&proxy)).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap();
+        until!(wait, events, Event::Notification(Notification::AgentMessageDelta(_)));
+        proxy.swallow();
+        let id = turn.id().to_owned();
+        drop(turn);
+        let error = wait!(codex.close()).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("turn/interrupt")), "{error}");
+        assert!(error.to_string().contains(&format!("turn {id} of thread {}", thread.id())), "{error}");
+        let failed = loop {
+            if let Event::InterruptFailed { turn_id, .. } = wait!(events.next()).unwrap().unwrap() {
+                break turn_id;
+            }
+        };
+        assert!(wait!(events.next()).is_none());
+        assert_eq!(failed, id);
+        assert!(wait!(codex.close()).is_err());
+        drop(gate);
+    }
+
     fn a_close_does_not_wait_for_a_reconnect(start, wait) {
         let model = Model::start();
         let mut server = RunningServer::on_socket(&model);

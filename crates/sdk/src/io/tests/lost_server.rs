@@ -159,8 +159,17 @@ pub(super) fn message(key: &str) -> Value {
 
 /// Starts a turn whose message has this id.
 pub(super) fn start_with_key(connection: &Connection, key: &str) -> (Arc<TurnSubscription>, Pending) {
-    let subscription = Arc::new(TurnSubscription::new("t".into(), true, &connection.budget));
-    let params = params(&json!({"threadId": "t", "input": [], "clientUserMessageId": key}));
+    start_on(connection, "t", key)
+}
+
+/// The same, on this thread.
+pub(super) fn start_on(
+    connection: &Connection,
+    thread_id: &str,
+    key: &str,
+) -> (Arc<TurnSubscription>, Pending) {
+    let subscription = Arc::new(TurnSubscription::new(thread_id.into(), true, &connection.budget));
+    let params = params(&json!({"threadId": thread_id, "input": [], "clientUserMessageId": key}));
     let call = ClientCall::new("turn/start", Some(&params));
     let transport = connection.transport();
     let intent = Intent::StartTurn { subscription: subscription.clone(), joins: Joins::Any, transport };
@@ -183,6 +192,7 @@ pub(super) fn seen(observer: &crate::io::observers::Observer) -> Vec<String> {
                         Some(format!("attempt {attempt} after {pause:?}"))
                     }
                     Observed::Reconnected { attempt } => Some(format!("reconnected {attempt}")),
+                    Observed::InterruptFailed { turn_id, .. } => Some(format!("no interrupt of {turn_id}")),
                     _ => None,
                 }))
             }

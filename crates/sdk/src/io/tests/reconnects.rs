@@ -234,6 +234,38 @@ async fn a_close_ends_a_pause_an_attempt_and_a_restore_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_close_reports_the_interrupts_that_the_server_has_not_confirmed() {
+    for gives_up in [false, true] {
+        let mut server = Server::start(policy().max_attempts(1)).await;
+        let observer = server.hub.observe(None);
+        let (subscription, pending) = start(&server.connection);
+        server.peer().start_turn("u").await;
+        pending.await.unwrap();
+        let (_other, pending) = start_on(&server.connection, "other", "k");
+        server.peer().receive().await;
+        drop(pending);
+        server.connection.release(&subscription, true);
+        assert_eq!(server.peer().receive().await["method"], "turn/interrupt");
+        let begin = tokio::time::Instant::now();
+        server.connection.close();
+        if gives_up {
+            server.doors.failures.lock().unwrap().push_back(Error::new(ErrorKind::ConnectFailed, "no"));
+            server.lose();
+        }
+        server.connection.ended().await;
+        let error = server.connection.unconfirmed_interrupts().unwrap();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("turn/interrupt")), "{error}");
+        for turn in ["turn u of thread t", "a turn of thread other"] {
+            assert!(error.to_string().contains(turn), "{error}");
+        }
+        let seen = seen(&observer);
+        let end = if gives_up { "TransportClosed" } else { "ended" };
+        assert!(seen.ends_with(&["no interrupt of u".into(), end.into()]), "{seen:?}");
+        assert_eq!(begin.elapsed().as_secs(), if gives_up { 0 } else { 5 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_watchdog_waits_for_the_reconnect() {
     let mut server = Server::start(policy()).await;
     let (subscription, pending) = start(&server.connection);

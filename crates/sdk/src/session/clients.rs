@@ -14,7 +14,8 @@ use crate::session::supervisor::ClientCore;
 /// An async client of one Codex runtime. It works on any executor.
 ///
 /// It starts the runtime at [`start`](Self::start) or at the first call. Cheap to clone: clones share the runtime. The runtime
-/// ends at [`close`](Self::close), or when the last handle (client, thread, turn or stream) is dropped. The drop does not wait.
+/// ends at [`close`](Self::close), or when the last handle (client, thread, turn, stream or observer) is dropped. The drop does not
+/// wait. A task that reads [`events`](Self::events) until they end holds an observer: only `close` ends it, or a lost runtime.
 ///
 /// ```no_run
 /// # async fn program() -> openai_codex::Result<()> {
@@ -41,8 +42,9 @@ impl AsyncCodex {
 /// A blocking client of one Codex runtime.
 ///
 /// It works in a plain `fn main()`. Inside an async runtime it blocks the calling thread only. Cheap to clone: clones share the
-/// runtime. The runtime ends at [`close`](Self::close), or when the last handle (client, thread, turn or stream) is dropped. The
-/// drop does not wait.
+/// runtime. The runtime ends at [`close`](Self::close), or when the last handle (client, thread, turn, stream or observer) is
+/// dropped. The drop does not wait. A thread that reads [`events`](Self::events) until they end holds an observer: only `close` ends
+/// it, or a lost runtime.
 ///
 /// ```no_run
 /// use openai_codex::{Codex, Result};

@@ -95,7 +95,12 @@ class Codex:
         return self
 
     def __exit__(self, _exc_type, _exc, _tb) -> None:  # type: ignore[no-untyped-def]
-        self.close()
+        try:
+            self.close()
+        except Exception:
+            # The exception of the block comes first.
+            if _exc is None:
+                raise
 
     def __repr__(self) -> str:
         return f"<Codex {state(self._client._native, self._client.config)}>"
@@ -342,7 +347,12 @@ class AsyncCodex:
         return self
 
     async def __aexit__(self, _exc_type, _exc, _tb) -> None:  # type: ignore[no-untyped-def]
-        await self.close()
+        try:
+            await self.close()
+        except Exception:
+            # The exception of the block comes first.
+            if _exc is None:
+                raise
 
     def __repr__(self) -> str:
         return f"<AsyncCodex {state(self._client._current, self._client.config)}>"

@@ -139,7 +139,7 @@ impl<H: Host> Router<H> {
     /// events of it did not arrive.
     pub(crate) fn may_have_unseen_subagents(&self, turn_id: &str) -> bool {
         let turn = self.running_turns.get(turn_id);
-        turn.is_some_and(|turn| turn.root.is_none() && (!turn.created || turn.is_unseen || !turn.is_whole))
+        turn.is_some_and(|turn| turn.root.is_none() && (!turn.created || turn.is_unseen || turn.was_lost))
     }
 
     /// Whether a turn can have commands whose starts were not reported to this client.
@@ -147,9 +147,9 @@ impl<H: Host> Router<H> {
         self.running_turns.get(turn_id).is_some_and(|turn| !turn.is_whole && !turn.is_unseen)
     }
 
-    /// The latest interrupted turns of a thread, each with whether its commands end too.
-    pub(crate) fn interrupted_on(&self, thread_id: &str) -> Vec<(Arc<str>, bool)> {
-        self.interrupted.on(thread_id).map(|turn| (turn.turn_id.clone(), turn.end_commands)).collect()
+    /// If a turn was interrupted: whether its commands end too.
+    pub(crate) fn interrupted(&self, turn_id: &str) -> Option<bool> {
+        self.interrupted.get(turn_id).map(|turn| turn.end_commands)
     }
 
     /// Whether a turn runs of which the client receives the events.

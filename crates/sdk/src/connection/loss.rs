@@ -345,7 +345,7 @@ impl<H: Host> Router<H> {
         };
         self.handle_response(start.id, Outcome::Result(&response.to_string()));
         if let Some(turn) = self.running_turns.get_mut(turn_id) {
-            turn.is_whole = false;
+            turn.was_lost = true;
         }
     }
 

@@ -49,8 +49,10 @@ pub(crate) struct RunningTurn<H: Host> {
     pub(crate) ends_commands: bool,
     /// Whether the client has unsubscribed from its thread since it started, so that events are missing.
     pub(crate) is_unseen: bool,
-    /// Whether the client has received its events from the start on, without a loss of the connection.
+    /// Whether the client has received its events from the start on, or has got the missing ones back after a loss of the connection.
     pub(crate) is_whole: bool,
+    /// Whether the connection was lost since the client knows it.
+    pub(crate) was_lost: bool,
     /// Reports the phase to those who follow the turn.
     follower: Option<H::Follower>,
     /// What has been given of it, if the client reconnects.
@@ -87,6 +89,7 @@ impl<H: Host> RunningTurn<H> {
             ends_commands: false,
             is_unseen: false,
             is_whole: false,
+            was_lost: false,
             follower: None,
             given: notes_given.then(Box::default),
             has_other_server: false,

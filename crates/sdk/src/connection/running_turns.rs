@@ -313,7 +313,7 @@ impl<H: Host> RunningTurns<H> {
         for turn in self.by_id.values_mut() {
             let waiting = || Box::new(Restore::Waiting(EventQueue::default()));
             turn.restore = turn.thread_id.is_some().then(waiting);
-            turn.is_whole = false;
+            turn.was_lost = true;
         }
         self.restores = !self.by_id.is_empty();
     }

@@ -47,13 +47,13 @@ impl HandlerSet {
 
     /// This set, and what the other one handles beside it. A `RequestHandler` handles every kind of request, so it replaces the
     /// closures of the other set too.
-    pub(crate) fn over(mut self, other: Self) -> Self {
+    pub(crate) fn with_missing_from(mut self, other: Self) -> Self {
         let Self { closures, handler, tools } = other;
         if self.handler.is_none() {
-            self.closures = self.closures.over(closures);
+            self.closures = self.closures.with_missing_from(closures);
             self.handler = handler;
         }
-        self.tools = self.tools.over(tools);
+        self.tools = self.tools.with_missing_from(tools);
         self
     }
 

@@ -32,7 +32,7 @@ impl Closures {
     }
 
     /// These closures, and the others of the kinds that these do not handle.
-    pub(crate) fn over(self, other: Self) -> Self {
+    pub(crate) fn with_missing_from(self, other: Self) -> Self {
         let Self { command_approval, file_change_approval, permissions_approval, user_input, elicitation } =
             self;
         Self {

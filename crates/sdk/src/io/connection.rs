@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::background::{Boxed, until};
 use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind, Result};
+use crate::io::closing;
 use crate::io::interruption::Interruption;
-use crate::io::interrupts;
 use crate::io::shared::{Connection, Ended, Shared};
 use crate::io::turn_subscription::TurnSubscription;
 
@@ -231,9 +231,9 @@ impl Connection {
             return;
         }
         let shared = self.shared.clone();
-        if shared.shared_server.is_some() && interrupts::any_left(&shared) {
+        if shared.shared_server.is_some() && closing::any_left(&shared) {
             self.shared.begin(Box::pin(async move {
-                interrupts::finish_all(&shared).await;
+                closing::finish_all(&shared).await;
                 end(&shared);
             }));
         } else {

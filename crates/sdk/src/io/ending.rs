@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::connection::on_loss::OnLoss;
 use crate::error::{Error, ErrorKind};
-use crate::io::interrupts;
+use crate::io::closing;
 use crate::io::observers::Observed;
 use crate::io::shared::Shared;
 use crate::trace;
@@ -15,14 +15,14 @@ impl Shared {
     pub(crate) fn fail(self: &Arc<Self>, error: &Error) {
         // The commands of these turns can become orphans when the runtime ends.
         self.router().threads_with_turns().iter().for_each(|thread_id| self.sweeps.note(thread_id));
-        let left = interrupts::left_by_close(self);
+        let left = closing::left_by_close(self);
         // After the first call, the client can use the hub for another connection.
         if self.route(|router| router.fail(error)) {
             self.over.store(true, Ordering::Release);
             if error.kind() != ErrorKind::Closed {
                 trace::lost(error);
             }
-            interrupts::report(self, &left);
+            closing::report(self, &left);
             self.notify_observers((error.kind() != ErrorKind::Closed).then_some(error));
         }
     }

@@ -201,13 +201,12 @@ impl Shared {
                     self.interrupt(Interruption::new(thread_id, turn_id, end_commands));
                 }
                 Effect::InterruptUnknownSubagent(thread_id) => {
-                    let interrupting = unseen_subagents::interrupt_unknown(self.clone(), thread_id.clone());
-                    self.begin(self.interrupts.add(thread_id, None, interrupting));
+                    self.begin(Box::pin(unseen_subagents::interrupt_unknown(self.clone(), thread_id)));
                 }
                 Effect::EndCommands { thread_id, turn_id, commands } => {
                     let interruption = Interruption::new(thread_id.clone(), turn_id.clone(), true);
                     let finishing = interruption::finish(self.clone(), interruption, commands);
-                    self.begin(self.interrupts.add(thread_id, Some(turn_id), finishing));
+                    self.begin(self.interrupts.add(thread_id, turn_id, finishing));
                 }
                 Effect::EnforceTimeLimits(subscription) => {
                     if subscription.limits().has_time_limit() {
@@ -251,7 +250,7 @@ impl Shared {
     pub(crate) fn interrupt(self: &Arc<Self>, interruption: Interruption) {
         let (thread_id, turn_id) = (interruption.thread_id.clone(), interruption.turn_id.clone());
         let carrying_out = unseen_subagents::carry_out(self.clone(), interruption);
-        self.begin(self.interrupts.add(thread_id, Some(turn_id), carrying_out));
+        self.begin(self.interrupts.add(thread_id, turn_id, carrying_out));
     }
 }
 

@@ -19,11 +19,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::background::until;
 use crate::codec::encode;
+use crate::connection::intent::Intent;
 use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind};
 use crate::io::observers::Observed;
 use crate::io::request::ClientCall;
 use crate::io::shared::Shared;
+use crate::io::tokens::IoHost;
 use crate::io::watchdog;
 use crate::options::method_class::QUICK;
 use crate::select::select;
@@ -72,12 +74,12 @@ impl Interruption {
     }
 }
 
-/// Interrupts a turn. A failure becomes an event, unless the connection has ended. Returns whether the turn is over. `known`: whether
-/// the client knows the turn's commands.
+/// Interrupts a turn. A failure becomes an event, unless the connection has ended. Returns whether the turn is over. `learning`: asks
+/// for commands of the turn that the client has not seen.
 pub(crate) async fn carry_out(
     shared: Arc<Shared>,
     mut interruption: Interruption,
-    known: Result<(), Error>,
+    learning: impl Future<Output = Result<(), Error>>,
 ) -> bool {
     let before = {
         let Interruption { thread_id, turn_id, end_commands, .. } = &interruption;
@@ -85,6 +87,9 @@ pub(crate) async fn carry_out(
         router.note_interrupted(thread_id, turn_id, *end_commands);
         router.take_over_commands(turn_id)
     };
+    let learned = learning.await;
+    // The end of a turn names its commands, too.
+    let was_running = shared.follow(&interruption.turn_id).is_some();
     let outcome = interrupt(&shared, &mut interruption).await;
     let mut router = shared.router();
     router.set_being_interrupted(&interruption.turn_id, false);
@@ -99,7 +104,7 @@ pub(crate) async fn carry_out(
     }
     drop(router);
     let is_over = outcome.is_ok();
-    conclude(&shared, interruption, outcome.and(known));
+    conclude(&shared, interruption, if was_running { outcome.and(learned) } else { outcome });
     is_over
 }
 
@@ -343,7 +348,16 @@ pub(crate) async fn call<R: ClientRequest>(
     thread_id: &str,
     params: &R::Params,
 ) -> Result<R::Response, Error> {
-    let response = send(shared, R::METHOD, thread_id, encode(R::METHOD, params)?).await?;
+    call_with::<R>(shared, thread_id, params, Intent::Plain).await
+}
+
+pub(crate) async fn call_with<R: ClientRequest>(
+    shared: &Arc<Shared>,
+    thread_id: &str,
+    params: &R::Params,
+    intent: Intent<IoHost>,
+) -> Result<R::Response, Error> {
+    let response = send(shared, R::METHOD, thread_id, encode(R::METHOD, params)?, intent).await?;
     openai_codex_protocol::decode_response::<R>(&response)
         .map_err(|error| Error::from_decode(error).with_method(R::METHOD).with_thread(Some(thread_id)))
 }
@@ -353,9 +367,14 @@ async fn send(
     method: &str,
     thread_id: &str,
     params: Option<Box<RawValue>>,
+    intent: Intent<IoHost>,
 ) -> Result<String, Error> {
     let timeout = shared.timeouts.of_method(method);
-    let call =
-        ClientCall { thread_id: Some(thread_id), timeout, ..ClientCall::new(method, params.as_deref()) };
+    let call = ClientCall {
+        thread_id: Some(thread_id),
+        timeout,
+        intent,
+        ..ClientCall::new(method, params.as_deref())
+    };
     shared.send_request(call)?.await
 }

@@ -1,37 +1,24 @@
-//! The interrupts that are not carried out yet, and what a close reports of them.
-//!
-//! A server that runs by itself would go on with their turns after a close. So the connection ends when they are carried out, or soon.
+//! The interrupts that are not carried out yet.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use openai_codex_protocol::{ClientRequest, methods};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
 
-use crate::background::{Job, until};
-use crate::error::{Error, ErrorKind};
-use crate::io::interruption::report_failure;
-use crate::io::shared::Shared;
+use crate::background::Job;
+use crate::error::Error;
 
-/// How long a closing connection goes on for interrupts that are not carried out yet.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-/// How often a closing connection looks for the response to a start whose caller has gone.
-const CLOSE_STEP: Duration = Duration::from_millis(5);
-
-/// A thread and its turn, if the client knows that.
-type ThreadTurn = (Arc<str>, Option<Arc<str>>);
+/// A thread and its turn.
+pub(crate) type ThreadTurn = (Arc<str>, Arc<str>);
 
 /// The interrupts of a connection that are not carried out yet.
 #[derive(Debug, Default)]
 pub(crate) struct Interrupts {
-    left: watch::Sender<Vec<ThreadTurn>>,
+    pub(crate) left: watch::Sender<Vec<ThreadTurn>>,
     /// Whether the connection closes when they are carried out.
-    is_closing: AtomicBool,
+    pub(crate) is_closing: AtomicBool,
     /// The error of the close, if the connection has ended before that.
-    unconfirmed: OnceLock<Error>,
+    pub(crate) unconfirmed: OnceLock<Error>,
 }
 
 impl Interrupts {
@@ -39,7 +26,7 @@ impl Interrupts {
     pub(crate) fn add(
         &self,
         thread_id: Arc<str>,
-        turn_id: Option<Arc<str>>,
+        turn_id: Arc<str>,
         job: impl Future<Output = ()> + Send + 'static,
     ) -> Job {
         struct Added(watch::Sender<Vec<ThreadTurn>>, ThreadTurn);
@@ -64,59 +51,4 @@ impl Interrupts {
     pub(crate) fn unconfirmed(&self) -> Option<Error> {
         self.unconfirmed.get().cloned()
     }
-}
-
-/// Whether the client interrupts a turn, or will when it receives the response to the start of the turn.
-pub(crate) fn any_left(shared: &Shared) -> bool {
-    !shared.interrupts.left.borrow().is_empty() || shared.router().has_abandoned_start()
-}
-
-/// Waits, for at most some seconds, until the client interrupts no turn any more. Then the connection ends.
-pub(crate) async fn finish_all(shared: &Shared) {
-    shared.interrupts.is_closing.store(true, Ordering::Release);
-    let all = async {
-        let mut left = shared.interrupts.left.subscribe();
-        while any_left(shared) {
-            let _ = timeout(CLOSE_STEP, until(&mut left, Vec::is_empty)).await;
-            if shared.router().has_abandoned_start() {
-                sleep(CLOSE_STEP).await;
-            }
-        }
-    };
-    let _ = timeout(CLOSE_LIMIT, all).await;
-}
-
-/// The turns that a connection which is about to end leaves, if a close waits for them.
-pub(crate) fn left_by_close(shared: &Shared) -> BTreeSet<ThreadTurn> {
-    if !shared.interrupts.is_closing.load(Ordering::Acquire) {
-        return BTreeSet::new();
-    }
-    let mut left: BTreeSet<_> = shared.interrupts.left.borrow().iter().cloned().collect();
-    left.extend(shared.router().abandoned_starts().map(|thread_id| (thread_id, None)));
-    left
-}
-
-/// Reports what is left when the connection has ended: to observers, and to the call that closes the client.
-pub(crate) fn report(shared: &Shared, left: &BTreeSet<ThreadTurn>) {
-    let mut names = Vec::new();
-    for (thread_id, turn_id) in left {
-        let Some(turn_id) = turn_id else {
-            names.push(format!("a turn of thread {thread_id}"));
-            continue;
-        };
-        let error = unconfirmed(&format!("turn {turn_id}")).with_thread(Some(thread_id));
-        report_failure(shared, thread_id, turn_id, &error);
-        names.push(format!("turn {turn_id} of thread {thread_id}"));
-    }
-    if !names.is_empty() {
-        let _ = shared.interrupts.unconfirmed.set(unconfirmed(&names.join(", ")));
-    }
-}
-
-fn unconfirmed(turns: &str) -> Error {
-    let message = format!(
-        "the client was closed before the server had confirmed the interrupt of {turns}. It may still run: resume its thread with \
-         another client, and interrupt it there"
-    );
-    Error::new(ErrorKind::Timeout, message).with_method(methods::TurnInterrupt::METHOD)
 }

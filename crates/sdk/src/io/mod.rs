@@ -1,5 +1,6 @@
 //! One running connection: the tasks that read, write, keep time and respond, around the state in `connection`.
 
+pub(crate) mod closing;
 pub(crate) mod connection;
 pub(crate) mod connector;
 pub(crate) mod diagnosis;

@@ -8,22 +8,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    CommandExecutionStatus, SortDirection, ThreadItem, ThreadReadParams, ThreadResumeInitialTurnsPageParams,
+    CommandExecutionStatus, SortDirection, ThreadItem, ThreadResumeInitialTurnsPageParams,
     ThreadResumeParams, ThreadTurnsListParams, ThreadTurnsListResponse, Turn, TurnInterruptParams,
     TurnItemsView, TurnStatus,
 };
-use tokio::time::{Instant, sleep};
+use openai_codex_protocol::{ClientRequest, methods};
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::connection::intent::Intent;
 use crate::error::{Error, ErrorKind, FIRST_WRITE};
-use crate::io::interruption::{self, Interruption, call, report_failure, terminate};
+use crate::io::interruption::{self, Interruption, call, call_with, report_failure, terminate};
 use crate::io::shared::Shared;
 
 /// How many of a thread's latest turns are read. The interrupted turn is among them.
 const LATEST: u32 = 20;
 /// The pause between two requests until a runtime has stored the first turn of a thread.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long an interrupt waits for the names of the running commands.
+const LEARN_LIMIT: Duration = Duration::from_secs(1);
 /// How many sub-agents are looked for. It ends a search in records that go on for ever.
 const MAX_SUBAGENTS: usize = 1_024;
 /// More pages than a thread can have terminals. It ends a listing that goes on for ever.
@@ -36,41 +39,58 @@ pub(crate) async fn carry_out(shared: Arc<Shared>, interruption: Interruption) {
     let looks = shared.router().may_have_unseen_subagents(&interruption.turn_id);
     let (thread_id, turn_id) = (interruption.thread_id.clone(), interruption.turn_id.clone());
     let end_commands = interruption.end_commands;
-    let known = learn_commands(&shared, &interruption).await;
-    let is_over = interruption::carry_out(shared.clone(), interruption, known).await;
+    let learning = learn_commands(shared.clone(), thread_id.clone(), turn_id.clone(), end_commands);
+    let is_over = interruption::carry_out(shared.clone(), interruption, learning).await;
     if is_over && (looks || transport() != before) {
         interrupt_unseen(&shared, thread_id, turn_id, end_commands).await;
     }
 }
 
-/// Asks for the commands of a turn that were not reported to this client. The server names them only while the turn runs.
-async fn learn_commands(shared: &Arc<Shared>, interruption: &Interruption) -> Result<(), Error> {
-    let Interruption { thread_id, turn_id, end_commands, .. } = interruption;
-    if !end_commands || !shared.router().may_have_unseen_commands(turn_id) {
+/// Asks for the commands of a turn that were not reported to this client. The server names them only while the turn runs. The interrupt
+/// does not wait longer than a second for that.
+async fn learn_commands(
+    shared: Arc<Shared>,
+    thread_id: Arc<str>,
+    turn_id: Arc<str>,
+    end_commands: bool,
+) -> Result<(), Error> {
+    if !end_commands || !shared.router().may_have_unseen_commands(&turn_id) {
         return Ok(());
     }
-    let listed_id = shared.router().listed_id(turn_id);
-    match running_commands(shared, thread_id, &listed_id).await {
-        Ok(commands) => {
-            shared.router().add_commands(turn_id, commands);
+    let listed_id = shared.router().listed_id(&turn_id);
+    match timeout(LEARN_LIMIT, running_commands(&shared, &thread_id, &listed_id)).await {
+        Ok(Ok(commands)) => {
+            shared.router().add_commands(&turn_id, commands);
             Ok(())
         }
         // The server has unloaded the thread, and ended its commands.
-        Err(error) if error.kind() == ErrorKind::ThreadNotFound => Ok(()),
-        Err(error) => Err(error),
+        Ok(Err(error)) if error.kind() == ErrorKind::ThreadNotFound => Ok(()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            let message = format!(
+                "the server did not name the running commands within {LEARN_LIMIT:?}; commands that the interrupted turn has started \
+                 before this client knew it may still run"
+            );
+            Err(Error::new(ErrorKind::Timeout, message)
+                .with_method(methods::ThreadResume::METHOD)
+                .with_thread(Some(&thread_id)))
+        }
     }
 }
 
-/// Interrupts the turn that begins in a thread, if the thread is that of a sub-agent of an interrupted turn. The client has not seen
-/// where the thread comes from.
+/// Interrupts the turn that begins in a thread, if it works for an interrupted turn. The client has not seen where the thread comes from.
+/// A runtime before 0.163.0 does not name the turn that it works for, and reports its start.
 pub(crate) async fn interrupt_unknown(shared: Arc<Shared>, thread_id: Arc<str>) {
-    let params = ThreadReadParams::new(&*thread_id).include_turns(false);
-    // Without a response, nothing says that the thread has to do with an interrupt of this client.
-    let Ok(read) = call::<methods::ThreadRead>(&shared, &thread_id, &params).await else { return };
-    let Some(parent) = read.thread.parent_thread_id else { return };
-    let interrupted = shared.router().interrupted_on(&parent);
-    for (root, end_commands) in interrupted {
-        interrupt_subagent(&shared, &thread_id, &root, end_commands).await;
+    // Without a response, nothing says that the turn has to do with an interrupt of this client.
+    let Ok(latest) = latest_turns(&shared, &thread_id).await else { return };
+    let root = latest.data.into_iter().next().and_then(|turn| turn.root_turn_id);
+    let Some(root) = root.map(Arc::<str>::from) else { return };
+    let interrupted = shared.router().interrupted(&root);
+    if let Some(end_commands) = interrupted {
+        let (of_job, thread, turn) = (shared.clone(), thread_id.clone(), root.clone());
+        let interrupting =
+            async move { drop(interrupt_subagent(&of_job, &thread, &turn, end_commands).await) };
+        shared.interrupts.add(thread_id, root, interrupting).await;
     }
 }
 
@@ -199,11 +219,14 @@ async fn running_commands(
 ) -> Result<Vec<Box<str>>, Error> {
     let page = ThreadResumeInitialTurnsPageParams::new().items_view(TurnItemsView::Full).limit(1_u32);
     let params = ThreadResumeParams::new(thread_id).initial_turns_page(page).exclude_turns(true);
-    let response = match call::<methods::ThreadResume>(shared, thread_id, &params).await {
+    // The next server may not have the thread loaded, and would load it for this request.
+    let transport = shared.transport.load(Ordering::Acquire);
+    let resume = async |params| {
+        call_with::<methods::ThreadResume>(shared, thread_id, params, Intent::Load { transport }).await
+    };
+    let response = match resume(&params).await {
         // The client uses no experimental fields, or the runtime cannot list turns while the first turn of a thread is young.
-        Err(error) if error.json_rpc().is_some() => {
-            call::<methods::ThreadResume>(shared, thread_id, &ThreadResumeParams::new(thread_id)).await
-        }
+        Err(error) if error.json_rpc().is_some() => resume(&ThreadResumeParams::new(thread_id)).await,
         response => response,
     };
     let response =

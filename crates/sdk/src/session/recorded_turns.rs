@@ -37,7 +37,7 @@ impl Session {
 
     /// Whether a turn runs in a thread that the server has just read, or is about to. The client does not see the end of a turn after it
     /// has unsubscribed from the thread, so the server's record of it counts.
-    pub(crate) async fn runs_turn(&self, thread: &Thread) -> Result<bool> {
+    pub(crate) async fn runs_or_starts_turn(&self, thread: &Thread) -> Result<bool> {
         let connection = &self.connection;
         if matches!(thread.status, ThreadStatus::Active(_))
             || !connection.running_turns(&thread.id).is_empty()

@@ -166,7 +166,8 @@ impl AsyncThread {
         find_turn::find_turn(&self.core, &self.state, client_message_id).await
     }
 
-    /// Follows the running turn of the thread, whichever client or handle has started it. `None` if the thread is idle.
+    /// Follows the running turn of the thread, whichever client or handle has started it. `None` if the thread is idle,
+    /// or if the server has no record of its turn for ten seconds.
     ///
     /// The handle streams the turn's events from now on, and can steer and interrupt it. Its `run` waits for the end, and the result
     /// also has the items from before. The turn continues when the handle is dropped. On a server that other clients use too, its
@@ -360,7 +361,8 @@ impl Thread {
         crate::block_on::wait(self.inner.find_turn(client_message_id))
     }
 
-    /// Follows the running turn of the thread, whichever client or handle has started it. `None` if the thread is idle.
+    /// Follows the running turn of the thread, whichever client or handle has started it. `None` if the thread is idle,
+    /// or if the server has no record of its turn for ten seconds.
     ///
     /// The handle streams the turn's events from now on, and can steer and interrupt it. Its `run` waits for the end, and the result
     /// also has the items from before. The turn continues when the handle is dropped. On a server that other clients use too, its

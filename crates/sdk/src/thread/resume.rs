@@ -165,7 +165,7 @@ impl<C> ThreadResume<C> {
 
         let registry = &self.core.handlers;
         let names_handlers = !self.options.handlers.is_empty();
-        let handlers = self.options.handlers.over(registry.of_thread(&thread_id));
+        let handlers = self.options.handlers.with_missing_from(registry.of_thread(&thread_id));
         // The server may repeat a pending request of the thread before its response arrives.
         let binding = names_handlers.then(|| HandlerBinding::new(registry, &thread_id, handlers.clone()));
         let point = live.load_point(&session);
@@ -357,11 +357,11 @@ impl Resume<'_> {
         let mut current = current_settings!(response);
         let Self { core, session, thread_id, .. } = self;
         let keeping = Keeping { core, session, thread_id, wanted: &wanted.restorable, named: &wanted.named };
+        let wider = !active && current.has_wider_sandbox(&wanted.restorable, self.session);
         keeping.hide_added_roots(&mut current).await?;
         // The runtime may have unloaded the thread before it received the request. The notification of that can arrive before
         // the response, or after it.
         let unloaded = self.live.load_point(self.session) != point;
-        let wider = !active && current.has_wider_sandbox(&wanted.restorable, self.session);
         if self.live.was_loaded() && !found.reloads && (unloaded || wider) {
             wanted.restore();
         }

@@ -143,7 +143,7 @@ pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Resu
         let message = "the runtime does not store the thread, so it cannot be exported: it is ephemeral";
         Error::new(ErrorKind::ThreadNotFound, message).with_thread(Some(&thread.id))
     })?;
-    if session.runs_turn(&read).await? {
+    if session.runs_or_starts_turn(&read).await? {
         let message = "a turn runs in the thread, and its history is incomplete; export the thread when the turn has ended";
         return Err(Error::invalid_input(message).with_thread(Some(&thread.id)));
     }
@@ -254,7 +254,7 @@ async fn compare_with(
     };
     let refusal = match found {
         Stored::Same => return Ok(true),
-        Stored::Older if !session.runs_turn(thread).await? => return Ok(false),
+        Stored::Older if !session.runs_or_starts_turn(thread).await? => return Ok(false),
         Stored::Older => "a turn runs in the thread of this home; import the history when the turn has ended",
         Stored::Newer => {
             "the home has this thread with more turns than the history, and the import changed nothing; resume the thread, or \

@@ -19,7 +19,7 @@ impl ToolSet {
     }
 
     /// These tools, and the others with other names.
-    pub(crate) fn over(mut self, other: Self) -> Self {
+    pub(crate) fn with_missing_from(mut self, other: Self) -> Self {
         for tool in other.0 {
             if self.find(tool.namespace_name(), tool.name()).is_none() {
                 self.0.push(tool);

@@ -124,8 +124,9 @@ impl AsyncTurnHandle {
     /// request: then the call fails at that timeout, and the client goes on.
     ///
     /// The client also interrupts the turns of the sub-agents that work for the turn, when it knows of them, and does not wait for their
-    /// ends. If it follows the turn, or has unsubscribed from the thread, it reads in the record of the interrupted turn which sub-agents
-    /// there are.
+    /// ends. If events of the turn did not arrive (it has joined or follows another client's turn, has lost the connection, or has
+    /// unsubscribed from the thread), it reads in the record of the interrupted turn which sub-agents there are. Of a turn that it has
+    /// joined or follows, it first asks for the running commands, for at most a second.
     ///
     /// On Linux the client also kills the turn's sandboxed commands that were just starting and that the runtime has lost. That takes
     /// some seconds at most, and the call does not wait for it.
@@ -271,8 +272,9 @@ impl TurnHandle {
     /// request: then the call fails at that timeout, and the client goes on.
     ///
     /// The client also interrupts the turns of the sub-agents that work for the turn, when it knows of them, and does not wait for their
-    /// ends. If it follows the turn, or has unsubscribed from the thread, it reads in the record of the interrupted turn which sub-agents
-    /// there are.
+    /// ends. If events of the turn did not arrive (it has joined or follows another client's turn, has lost the connection, or has
+    /// unsubscribed from the thread), it reads in the record of the interrupted turn which sub-agents there are. Of a turn that it has
+    /// joined or follows, it first asks for the running commands, for at most a second.
     ///
     /// On Linux the client also kills the turn's sandboxed commands that were just starting and that the runtime has lost. That takes
     /// some seconds at most, and the call does not wait for it.

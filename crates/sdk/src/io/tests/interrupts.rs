@@ -480,19 +480,17 @@ async fn a_subagent_that_no_event_names_is_interrupted_with_its_turn() {
     end(&mut peer, "interrupted").await;
     message(&mut peer, "c", Some("of another client")).await;
     settle(&connection, &mut peer).await;
-    for parent in ["another", "t"] {
+    for root in ["another", "u"] {
         message(&mut peer, "c", None).await;
-        let thread = json!({
-            "id": "child", "parentThreadId": parent, "cliVersion": "1", "createdAt": 1, "updatedAt": 1, "cwd": "/", "ephemeral": false,
-            "modelProvider": "p", "preview": "", "sessionId": "s", "source": "cli", "status": {"type": "idle"}, "turns": []
-        });
-        respond_about(&mut peer, "child", "thread/read", json!({"result": {"thread": thread}})).await;
-        if parent == "another" {
+        let running = json!({"id": "c", "items": [], "status": "inProgress", "rootTurnId": root});
+        let response = json!({"result": {"data": [running]}});
+        respond_about(&mut peer, "child", "thread/turns/list", response.clone()).await;
+        if root == "another" {
             settle(&connection, &mut peer).await;
+        } else {
+            respond_about(&mut peer, "child", "thread/turns/list", response).await;
         }
     }
-    let running = json!({"id": "c", "items": [], "status": "inProgress", "rootTurnId": "u"});
-    respond_about(&mut peer, "child", "thread/turns/list", json!({"result": {"data": [running]}})).await;
     let request = peer.receive().await;
     assert_eq!(request["params"], json!({"threadId": "child", "turnId": "c"}));
     peer.send(json!({"id": request["id"], "result": {}})).await;

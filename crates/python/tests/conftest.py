@@ -98,5 +98,6 @@ def alive(pid: int) -> bool:
     """Whether a process runs. One that has ended and was not waited for does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    # The second one comes from reading the file of a process that ends meanwhile.
+    except (FileNotFoundError, ProcessLookupError):
         return False

@@ -207,8 +207,8 @@ impl<H: Host> Router<H> {
     }
 
     /// Begins the turn of a sub-agent whose start the server has not reported to this client. A server that several clients use can
-    /// omit it, and reports the items. If the client does not know that the thread is a sub-agent's, it asks for the parent of the
-    /// thread: an interrupt can have cut off the item that names the thread.
+    /// omit it, and reports the items. If the client does not know that the thread is a sub-agent's, it asks for which turn the new one
+    /// works: an interrupt can have cut off the item that names the thread.
     fn begin_unreported(
         &mut self,
         turn_id: &str,

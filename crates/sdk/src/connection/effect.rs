@@ -42,7 +42,7 @@ pub(crate) enum Effect<H: Host> {
     /// Interrupt a turn without a subscription, and end its commands if `end_commands` is set.
     Interrupt { thread_id: Arc<str>, turn_id: Arc<str>, end_commands: bool },
     /// Interrupt the turn that begins in a thread, if it works for an interrupted turn. The client does not know whether it does.
-    InterruptUnknownSubagent(Arc<str>),
+    InterruptUnknownSubagent { thread_id: Arc<str>, turn_id: Arc<str> },
     /// End the commands of a turn that the server, or another client, has interrupted.
     EndCommands { thread_id: Arc<str>, turn_id: Arc<str>, commands: Arc<[Box<str>]> },
     /// Report to the followers of a turn that the server runs it.

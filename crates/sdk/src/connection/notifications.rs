@@ -232,7 +232,8 @@ impl<H: Host> Router<H> {
                 turn.is_whole = is_first;
             }
         } else if is_first && self.subscribed.get(thread_id).is_none() {
-            self.effects.push(Effect::InterruptUnknownSubagent(thread_id.into()));
+            let (thread_id, turn_id) = (thread_id.into(), turn_id.into());
+            self.effects.push(Effect::InterruptUnknownSubagent { thread_id, turn_id });
         }
     }
 

@@ -86,6 +86,9 @@ const OTHER_SCHEMA: &str = "ActiveTurnOutputSchemaMismatch";
 /// The end of the message about a thread of whose stored history a file is missing.
 const MISSING_FILE: &str = ": missing source rollout";
 
+/// The beginning of the message about a thread that is not in the archive.
+const NO_ARCHIVED: &str = "no archived rollout found for thread id ";
+
 /// What the program can do about an error of the server.
 pub(super) fn advice(error: &JsonRpcError, kind: ErrorKind) -> Option<&'static str> {
     match kind {
@@ -97,6 +100,10 @@ pub(super) fn advice(error: &JsonRpcError, kind: ErrorKind) -> Option<&'static s
         ErrorKind::ThreadNotFound if error.is_of_damaged_history() => Some(
             "; a file of the thread's stored history is missing: its own, or that of the thread that it was forked from. Turns of the \
              thread may have run. Restore the file, or start another thread, which may repeat what this one has done",
+        ),
+        ErrorKind::ThreadNotFound if error.message.starts_with(NO_ARCHIVED) => Some(
+            "; the home has no archived thread with this id: the thread is not archived, has not run a turn, is ephemeral, or was \
+             deleted. Resume the thread to see whether it is stored",
         ),
         // The server also says `thread not found` of a stored thread that it does not have loaded.
         ErrorKind::ThreadNotFound if !error.message.starts_with("thread not found: ") => Some(
@@ -125,12 +132,8 @@ fn is_about_an_inactive_turn(message: &str) -> bool {
 
 /// The kind of a server's message about a thread. The texts are those of runtimes 0.133.0 to 0.171.0.
 fn of_thread(message: &str) -> Option<ErrorKind> {
-    const UNKNOWN: [&str; 4] = [
-        "thread not found: ",
-        "thread not loaded: ",
-        "no rollout found for thread id ",
-        "no archived rollout found for thread id ",
-    ];
+    const UNKNOWN: [&str; 4] =
+        ["thread not found: ", "thread not loaded: ", "no rollout found for thread id ", NO_ARCHIVED];
     if UNKNOWN.iter().any(|words| message.starts_with(words)) || message.ends_with(MISSING_FILE) {
         return Some(ErrorKind::ThreadNotFound);
     }

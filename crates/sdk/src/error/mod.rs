@@ -364,6 +364,14 @@ mod tests {
     }
 
     #[test]
+    fn an_error_about_the_archive_does_not_say_that_the_thread_is_not_stored() {
+        let error = refusal(-32600, "no archived rollout found for thread id t", None);
+        assert_eq!(error.kind(), ErrorKind::ThreadNotFound);
+        let text = error.to_string();
+        assert!(text.contains("the thread is not archived") && !text.contains("no stored thread"), "{text}");
+    }
+
+    #[test]
     fn errors_about_a_damaged_history_say_that_turns_may_have_run() {
         for (code, message) in [
             (-32603, "failed to read thread: rollout at /sessions/rollout-t.jsonl is empty"),

@@ -28,9 +28,13 @@ pub(crate) fn any_left(shared: &Shared) -> bool {
     !shared.interrupts.left.borrow().is_empty() || shared.router().has_abandoned_start()
 }
 
+/// Notes that a close waits for the interrupts, so that a connection which ends before reports those that are left.
+pub(crate) fn begin(shared: &Shared) {
+    shared.interrupts.is_closing.store(true, Ordering::Release);
+}
+
 /// Waits, for at most some seconds, until the client interrupts no turn any more. Then the connection ends.
 pub(crate) async fn finish_all(shared: &Shared) {
-    shared.interrupts.is_closing.store(true, Ordering::Release);
     let all = async {
         let mut left = shared.interrupts.left.subscribe();
         while any_left(shared) {

@@ -232,6 +232,7 @@ impl Connection {
         }
         let shared = self.shared.clone();
         if shared.shared_server.is_some() && closing::any_left(&shared) {
+            closing::begin(&shared);
             self.shared.begin(Box::pin(async move {
                 closing::finish_all(&shared).await;
                 end(&shared);

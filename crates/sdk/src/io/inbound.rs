@@ -200,8 +200,12 @@ impl Shared {
                 Effect::Interrupt { thread_id, turn_id, end_commands } => {
                     self.interrupt(Interruption::new(thread_id, turn_id, end_commands));
                 }
-                Effect::InterruptUnknownSubagent(thread_id) => {
-                    self.begin(Box::pin(unseen_subagents::interrupt_unknown(self.clone(), thread_id)));
+                Effect::InterruptUnknownSubagent { thread_id, turn_id } => {
+                    self.begin(Box::pin(unseen_subagents::interrupt_unknown(
+                        self.clone(),
+                        thread_id,
+                        turn_id,
+                    )));
                 }
                 Effect::EndCommands { thread_id, turn_id, commands } => {
                     let interruption = Interruption::new(thread_id.clone(), turn_id.clone(), true);

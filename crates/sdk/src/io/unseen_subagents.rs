@@ -46,8 +46,7 @@ pub(crate) async fn carry_out(shared: Arc<Shared>, interruption: Interruption) {
     }
 }
 
-/// Asks for the commands of a turn that were not reported to this client. The server names them only while the turn runs. The interrupt
-/// does not wait longer than a second for that.
+/// Asks for the commands of a turn that were not reported to this client. The server names them only while the turn runs.
 async fn learn_commands(
     shared: Arc<Shared>,
     thread_id: Arc<str>,
@@ -58,31 +57,29 @@ async fn learn_commands(
         return Ok(());
     }
     let listed_id = shared.router().listed_id(&turn_id);
-    match timeout(LEARN_LIMIT, running_commands(&shared, &thread_id, &listed_id)).await {
-        Ok(Ok(commands)) => {
+    match running_commands(&shared, &thread_id, &listed_id).await {
+        Ok(commands) => {
             shared.router().add_commands(&turn_id, commands);
             Ok(())
         }
         // The server has unloaded the thread, and ended its commands.
-        Ok(Err(error)) if error.kind() == ErrorKind::ThreadNotFound => Ok(()),
-        Ok(Err(error)) => Err(error),
-        Err(_) => {
-            let message = format!(
-                "the server did not name the running commands within {LEARN_LIMIT:?}; commands that the interrupted turn has started \
-                 before this client knew it may still run"
-            );
-            Err(Error::new(ErrorKind::Timeout, message)
-                .with_method(methods::ThreadResume::METHOD)
-                .with_thread(Some(&thread_id)))
-        }
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
 /// Interrupts the turn that begins in a thread, if it works for an interrupted turn. The client has not seen where the thread comes from.
 /// A runtime before 0.163.0 does not name the turn that it works for, and reports its start.
-pub(crate) async fn interrupt_unknown(shared: Arc<Shared>, thread_id: Arc<str>) {
-    // Without a response, nothing says that the turn has to do with an interrupt of this client.
-    let Ok(latest) = latest_turns(&shared, &thread_id).await else { return };
+pub(crate) async fn interrupt_unknown(shared: Arc<Shared>, thread_id: Arc<str>, turn_id: Arc<str>) {
+    let latest = match latest_turns(&shared, &thread_id).await {
+        Ok(latest) => latest,
+        // The server has removed the thread.
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => return,
+        Err(error) => {
+            let note = "; the turn may work for a turn that the client has interrupted, and may still run";
+            return report_failure(&shared, &thread_id, &turn_id, &error.with_note(note));
+        }
+    };
     let root = latest.data.into_iter().next().and_then(|turn| turn.root_turn_id);
     let Some(root) = root.map(Arc::<str>::from) else { return };
     let interrupted = shared.router().interrupted(&root);
@@ -210,9 +207,29 @@ async fn interrupt_unseen_turn(
     }
 }
 
-/// The ids of the command items of a thread's running turn that are in progress. The server reports them in the response to a resume
-/// only: it stores a command when it ends. Resuming a loaded thread without options changes nothing.
+/// The ids of the command items of a thread's running turn that are in progress. Waits for them for at most a second, because the
+/// interrupt of the turn waits meanwhile.
 async fn running_commands(
+    shared: &Arc<Shared>,
+    thread_id: &str,
+    turn_id: &str,
+) -> Result<Vec<Box<str>>, Error> {
+    let listing = timeout(LEARN_LIMIT, list_running_commands(shared, thread_id, turn_id)).await;
+    let listed = listing.unwrap_or_else(|_| {
+        let message = format!("the server did not name the running commands within {LEARN_LIMIT:?}");
+        let error = Error::new(ErrorKind::Timeout, message).with_method(methods::ThreadResume::METHOD);
+        Err(error.with_thread(Some(thread_id)))
+    });
+    listed.map_err(|error| {
+        error.with_note(
+            "; commands that the interrupted turn has started before this client knew it may still run",
+        )
+    })
+}
+
+/// The server reports them in the response to a resume only: it stores a command when it ends. Resuming a loaded thread without options
+/// changes nothing.
+async fn list_running_commands(
     shared: &Arc<Shared>,
     thread_id: &str,
     turn_id: &str,
@@ -228,9 +245,7 @@ async fn running_commands(
         // The client uses no experimental fields, or the runtime cannot list turns while the first turn of a thread is young.
         Err(error) if error.json_rpc().is_some() => resume(&ThreadResumeParams::new(thread_id)).await,
         response => response,
-    };
-    let response =
-        response.map_err(|error| error.with_note("; commands of the interrupted turn may still run"))?;
+    }?;
     let turns = response.initial_turns_page.map_or(response.thread.turns, |page| page.data);
     let of_turn = turns.into_iter().filter(|turn| turn.id == turn_id);
     let commands = of_turn.flat_map(|turn| turn.items).filter_map(|item| match item {

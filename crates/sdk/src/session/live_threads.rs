@@ -394,10 +394,10 @@ impl LiveThread {
             if let Poll::Ready(guard) = locking.as_mut().poll(context) {
                 return Poll::Ready(Ok(guard));
             }
-            let Some(limit) = limit else { return Poll::Pending };
-            let timer = timer.get_or_insert_with(|| session.connection.sleep(limit));
+            // The sleep also ends with the connection.
+            let timer =
+                timer.get_or_insert_with(|| session.connection.sleep(limit.unwrap_or(Duration::MAX)));
             Pin::new(timer).poll(context).map(|()| {
-                // The sleep also ends with the connection.
                 if let Some(error) = session.connection.failure() {
                     return Err(error.with_thread(Some(&self.id)));
                 }

@@ -1,6 +1,8 @@
 //! Narrows the bounds of a thread's sub-agents. The runtime spawns a sub-agent with the bounds of its thread, and lets it keep
 //! them: a thread that has become read-only could still have a file written by a sub-agent that it spawned before.
 
+use std::time::Instant;
+
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::ThreadSettingsUpdateParams;
 
@@ -25,8 +27,10 @@ pub(crate) fn narrow<'a>(
         if bounds == Settings::default() {
             return Ok(());
         }
+        let began = Instant::now();
         for (subagent, _) in session.connection.subagents(thread_id) {
-            session.connection.wait_until_interrupted(&subagent, INTERRUPT_LIMIT).await;
+            let limit = INTERRUPT_LIMIT.saturating_sub(began.elapsed());
+            session.connection.wait_until_interrupted(&subagent, limit).await;
         }
         let mut updates = Vec::new();
         for (subagent, runs) in session.connection.subagents(thread_id) {

@@ -497,7 +497,7 @@ impl World {
             Effect::AnswerByDefault(_) => unreachable!("the server is the client's own"),
             Effect::ResumeWriting => unreachable!("no request is bounded"),
             Effect::EndCommands { .. } => unreachable!("no turn ends as interrupted"),
-            Effect::InterruptUnknownSubagent(_) => unreachable!("no item starts"),
+            Effect::InterruptUnknownSubagent { .. } => unreachable!("no item starts"),
             Effect::StopOverBudget(_) => unreachable!("no turn has a budget"),
             Effect::EndLogin(unused, _) | Effect::ReportRunning(unused) | Effect::ReportOver(unused, _) => {
                 match unused {}

@@ -496,6 +496,58 @@ async fn a_subagent_that_no_event_names_is_interrupted_with_its_turn() {
     peer.send(json!({"id": request["id"], "result": {}})).await;
 }
 
+/// The turn `u` is interrupted and over. A turn `c` whose thread no event has named has begun.
+async fn interrupted_before_an_unknown_turn() -> (Connection, Peer, Arc<ObserverHub>) {
+    let (connection, mut peer, subscription, hub) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    connection.release(&subscription, true);
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    end(&mut peer, "interrupted").await;
+    message(&mut peer, "c", None).await;
+    (connection, peer, hub)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_may_work_for_an_interrupted_turn_is_reported_if_nothing_says_whether_it_does() {
+    for (code, message, is_reported) in [(-32603, "odd", true), (-32600, "thread not found: child", false)] {
+        let (connection, mut peer, hub) = interrupted_before_an_unknown_turn().await;
+        let observer = hub.observe(None);
+        let refusal = json!({"error": {"code": code, "message": message}});
+        respond_about(&mut peer, "child", "thread/turns/list", refusal).await;
+        if is_reported {
+            let error = failure(&observer).await.to_string();
+            assert!(
+                error.contains("odd; the turn may work for a turn that the client has interrupted"),
+                "{error}"
+            );
+        }
+        settle(&connection, &mut peer).await;
+        let mut batch = VecDeque::new();
+        let _ = poll_fn(|context| Poll::Ready(observer.poll(&mut batch, context))).await;
+        assert!(batch.drain(..).all(|seen| matches!(seen, Observed::Notification(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_names_of_its_commands_do_not_keep_a_subagent_from_being_interrupted() {
+    let (connection, mut peer, hub) = interrupted_before_an_unknown_turn().await;
+    let observer = hub.observe(None);
+    let earlier = json!({"id": "b", "items": [], "status": "completed", "rootTurnId": "another"});
+    let running = json!({"id": "c", "items": [], "status": "inProgress", "rootTurnId": "u"});
+    let response = json!({"result": {"data": [running, earlier]}});
+    for _ in 0..2 {
+        respond_about(&mut peer, "child", "thread/turns/list", response.clone()).await;
+    }
+    assert_eq!(peer.receive().await["method"], "thread/resume");
+    let asked = Instant::now();
+    respond_about(&mut peer, "child", "turn/interrupt", json!({"result": {}})).await;
+    assert_eq!(asked.elapsed().as_secs(), 1);
+    let error = failure(&observer).await;
+    assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("thread/resume")));
+    assert!(error.to_string().contains("commands that the interrupted turn has started"), "{error}");
+    settle(&connection, &mut peer).await;
+}
+
 /// Reports the first message of a turn on another thread. `client_id`: a client's id of the message.
 async fn message(peer: &mut Peer, turn: &str, client_id: Option<&str>) {
     let item = json!({"type": "userMessage", "id": "m", "clientId": client_id, "content": []});

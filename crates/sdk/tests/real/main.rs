@@ -48,6 +48,7 @@ mod starting;
 mod states;
 mod steering;
 mod streams;
+mod subagent_bounds;
 mod threads;
 mod tool_attribute;
 mod tools;

@@ -17,6 +17,7 @@ pub(crate) mod project_paths;
 pub(crate) mod reasoning_effort;
 pub(crate) mod recorded_turns;
 pub(crate) mod reload;
+pub(crate) mod running_turn;
 pub(crate) mod runtime;
 pub(crate) mod schema_probe;
 pub(crate) mod service_tiers;

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{ThreadReadParams, Turn, TurnItemsView, TurnStatus};
-use serde_json::json;
+use openai_codex_protocol::types::Turn;
 
 use crate::background::Boxed;
-use crate::connection::host::SharedBuffer;
 use crate::error::{Error, Result};
 use crate::io::turn_limits::TurnLimits;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::session::history_requests::RECORD_LIMIT;
+use crate::session::running_turn::{bind, running_turn};
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
@@ -62,38 +60,6 @@ fn refuse_if_busy(session: &Session, thread: &ThreadState) -> Result<()> {
     Ok(())
 }
 
-/// The turn of a thread that the server reports as running.
-pub(crate) async fn running_turn(session: &Session, thread_id: &str) -> Result<Option<Turn>> {
-    let latest = session.latest_turns(thread_id, 1, TurnItemsView::NotLoaded).await?;
-    Ok(latest.into_iter().find(|turn| turn.status == TurnStatus::InProgress))
-}
-
-/// The id under which the server reports the items and the end of a running turn. It starts and lists a review under an id of its own,
-/// with the one from the response to `review/start` as its root. The root of a sub-agent's turn is a turn of another thread.
-async fn reported_id(session: &Session, thread_id: &str, turn: &Turn) -> Result<Arc<str>> {
-    let id = || turn.id.as_str().into();
-    let Some(root) = turn.root_turn_id.as_deref().filter(|root| *root != turn.id) else { return Ok(id()) };
-    let params = ThreadReadParams::new(thread_id).include_turns(false);
-    let read = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await?;
-    Ok(if read.thread.parent_thread_id.is_none() { root.into() } else { id() })
-}
-
-/// Unbinds a subscription that is not known to be of a running turn. The client would wait for an end that does not come.
-struct Unconfirmed<'a> {
-    session: &'a Session,
-    subscription: &'a Arc<TurnSubscription>,
-    turn_id: &'a str,
-    confirmed: bool,
-}
-
-impl Drop for Unconfirmed<'_> {
-    fn drop(&mut self) {
-        if !self.confirmed {
-            self.session.connection.unfollow_events(self.subscription, self.turn_id);
-        }
-    }
-}
-
 /// Follows a turn that the server has reported as running. `None` if it is over.
 pub(crate) fn follow<'a>(
     session: &'a Arc<Session>,
@@ -108,21 +74,6 @@ pub(crate) fn follow<'a>(
         let subscription = Arc::new(subscription);
         let guard = TurnGuard::new(session.clone(), subscription.clone()).following();
         guard.set_interrupt_on_drop(false);
-        let turn_id = reported_id(session, &thread.id, turn).await?;
-        let is_new = session.connection.follow_events(&subscription, &turn_id)?;
-        session.connection.set_listed_id(&turn_id, &turn.id);
-        // The end of a turn that the client knew of is yet to arrive.
-        let mut unconfirmed =
-            Unconfirmed { session, subscription: &subscription, turn_id: &turn_id, confirmed: !is_new };
-        // By hand: writing a `Turn` would take a twentieth of this crate's compile time.
-        let (id, started_at) = (&*turn_id, turn.started_at);
-        let start = json!({"turn": {"id": id, "items": [], "status": "inProgress", "startedAt": started_at}})
-            .to_string();
-        subscription.with(|buffer| buffer.set_start_response(&start));
-        // The response comes behind every event that was sent before it. So the end of a turn that still runs is yet to come.
-        let now = session.recorded_turn(&thread.id, &turn.id, TurnItemsView::NotLoaded).await?;
-        let runs = now.is_some_and(|turn| turn.status == TurnStatus::InProgress);
-        unconfirmed.confirmed = runs || subscription.has_ended();
-        Ok(unconfirmed.confirmed.then_some(guard))
+        Ok(bind(session, &subscription, turn).await?.then_some(guard))
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openai_codex::types::{CommandExecutionApprovalDecision as Decision, SandboxMode, TurnStatus};
+use openai_codex::types::{CommandExecutionApprovalDecision as Decision, SandboxMode, ThreadItem, TurnStatus};
 use openai_codex::{CodexConfig, Endpoint, ErrorKind, Event, Notification, Reply, Sandbox};
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
@@ -157,6 +157,43 @@ with_both_clients! {
             model.reply("done");
             wait!(thread.turn("four").sandbox(Sandbox::ReadOnly).run()).unwrap();
             assert!(!model.last_request().unwrap().user_texts().contains(&"three"));
+            wait!(codex.close()).unwrap();
+            wait!(other.close()).unwrap();
+        }
+    }
+
+    // The server has reported the start of the running turn to the other client only.
+    fn a_call_that_has_joined_a_turn_of_another_client_ends_without_interrupting_it(start, wait) {
+        for has_handle in [false, true] {
+            let model = Model::start();
+            let server = RunningServer::on_socket(&model);
+            let (codex, other) = (start!(server.config()).unwrap(), start!(server.config()).unwrap());
+            let theirs = wait!(other.thread_start().send()).unwrap();
+            model.reply("ready");
+            wait!(theirs.run("one")).unwrap();
+            let opened = if has_handle { Some(wait!(codex.thread_resume(theirs.id()).send()).unwrap()) } else { None };
+            if has_handle {
+                // The server loads the thread for the other client only.
+                wait!(other.thread_archive(theirs.id())).unwrap();
+                wait!(other.thread_unarchive(theirs.id())).unwrap();
+            }
+            let go_on = model.folder().join("go on");
+            model.reply(ModelReply::exec_command(format!("while [ ! -e '{}' ]; do sleep 0.02; done", go_on.display())));
+            model.reply("done");
+            let running = wait!(theirs.turn("two").send()).unwrap();
+            let mut stream = running.stream();
+            let is_command = |seen| matches!(seen, Notification::ItemStarted(started) if matches!(started.item, ThreadItem::CommandExecution(_)));
+            while !is_command(wait!(stream.next()).unwrap().unwrap()) {}
+            let thread = match opened {
+                Some(thread) => thread,
+                None => wait!(codex.thread_resume(theirs.id()).send()).unwrap(),
+            };
+            let error = wait!(thread.turn("three").timeout(Duration::from_millis(500)).run()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+            assert!(!error.to_string().contains("interrupts it"), "{error}");
+            std::fs::write(go_on, "").unwrap();
+            let theirs = wait!(running.run()).unwrap();
+            assert_eq!((theirs.turn.status, theirs.final_response.as_deref()), (TurnStatus::Completed, Some("done")));
             wait!(codex.close()).unwrap();
             wait!(other.close()).unwrap();
         }

@@ -12,15 +12,18 @@ use crate::session::apply_settings::{is_loaded, read_changed, read_settings};
 use crate::session::approval_scope::{Scope, compare, makes_requests};
 use crate::session::narrower_sandbox::common;
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
+use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{SandboxSetting, Settings};
 
 /// Applies the bounds that a call names for a thread to the thread's sub-agents, as far as they allow more. Waits for the turns of
 /// sub-agents that the client is interrupting. Fails before anything changes for a sub-agent that runs, because its turn keeps the
-/// bounds that it began with.
+/// bounds that it began with, and for one whose bounds the runtime does not show. `current`: the thread's settings before the call.
 pub(crate) fn narrow<'a>(
+    core: &'a ClientCore,
     session: &'a Session,
     thread_id: &'a str,
     named: &'a Settings,
+    current: &'a Settings,
 ) -> Boxed<'a, Result<()>> {
     Box::pin(async move {
         let bounds = named.bounds();
@@ -32,7 +35,10 @@ pub(crate) fn narrow<'a>(
             let limit = INTERRUPT_LIMIT.saturating_sub(began.elapsed());
             session.connection.wait_until_interrupted(&subagent, limit).await;
         }
-        let mut updates = Vec::new();
+        // No sub-agent has more than its thread had.
+        let of_thread = narrower(&bounds, current);
+        let narrows = of_thread.differences(current, session);
+        let (mut updates, mut within) = (Vec::new(), Vec::new());
         for (subagent, runs) in session.connection.subagents(thread_id) {
             let current = match read_settings(session, &subagent).await {
                 Ok(thread) => thread.current,
@@ -41,18 +47,30 @@ pub(crate) fn narrow<'a>(
                 {
                     return Err(loaded_from_archive(thread_id, error));
                 }
+                // It is ephemeral, or the runtime has not stored it yet.
+                Err(error)
+                    if error.kind() == ErrorKind::ThreadNotFound
+                        && let Some(first) = narrows.first()
+                        && is_loaded(session, &subagent).await? =>
+                {
+                    return Err(first.error(thread_id, SUBAGENT_HIDDEN));
+                }
                 // The runtime has unloaded it and does not store it, or it is archived. It cannot run until the agent resumes it, and the
                 // runtime then gives it the thread's own bounds.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::ThreadNotFound | ErrorKind::ThreadArchived) =>
                 {
+                    within.push(subagent);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
             let narrower = narrower(&bounds, &current);
             let differing = narrower.differences(&current, session);
-            let Some(first) = differing.first() else { continue };
+            let Some(first) = differing.first() else {
+                within.push(subagent);
+                continue;
+            };
             if runs {
                 return Err(first.error(thread_id, SUBAGENT_RUNS));
             }
@@ -73,13 +91,26 @@ pub(crate) fn narrow<'a>(
             if let Some(difference) = narrower.differences(&current, session).first() {
                 return Err(difference.error(thread_id, SUBAGENT_KEEPS));
             }
+            keep(core, &subagent, &bounds);
         }
+        within.iter().for_each(|subagent| keep(core, subagent, &bounds));
         Ok(())
     })
 }
 
+/// Lets the handles of a sub-agent's thread restore the narrower bounds when a runtime loads the thread again.
+fn keep(core: &ClientCore, subagent: &str, bounds: &Settings) {
+    let Some(live) = core.live_threads.get(subagent) else { return };
+    let narrower = narrower(bounds, &live.current_settings.current());
+    live.named_settings.add(&narrower);
+    live.current_settings.add(&narrower);
+    live.request_in_all_handles(&narrower);
+}
+
 const SUBAGENT_RUNS: &str = "a sub-agent of the thread is running and keeps the settings that it began with; wait for its end, and \
                              then make the call again";
+const SUBAGENT_HIDDEN: &str = "a sub-agent of the thread keeps the settings that it was spawned with, and the runtime does not show them, because it has not stored \
+     the sub-agent: start another thread, which is not ephemeral if it is to become narrower";
 const SUBAGENT_KEEPS: &str =
     "the runtime accepted the change for a sub-agent of the thread and did not make it; start another thread";
 

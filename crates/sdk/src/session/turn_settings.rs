@@ -18,6 +18,7 @@ use crate::session::apply_settings;
 use crate::session::live_threads::LiveThread;
 use crate::session::runtime::Session;
 use crate::session::subagents;
+use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::Settings;
 use crate::session::thread_state::ThreadState;
 use crate::session::tracked_settings::TrackedSettings;
@@ -180,6 +181,7 @@ impl ThreadState {
     /// turn names.
     pub(crate) fn prepare_settings<'a>(
         &'a self,
+        core: &'a ClientCore,
         session: &'a Session,
         params: &'a TurnStartParams,
     ) -> Boxed<'a, Result<()>> {
@@ -189,7 +191,7 @@ impl ThreadState {
             let current = self.live.current_settings.current();
             settings.check_tiers(session, &self.id, &current, known).await?;
             settings.check_effort(session, &self.id, &current).await?;
-            subagents::narrow(session, &self.id, &settings).await
+            subagents::narrow(core, session, &self.id, &settings, &current).await
         })
     }
 }

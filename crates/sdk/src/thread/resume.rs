@@ -407,7 +407,8 @@ impl Resume<'_> {
         if active {
             check_running(self.session, self.thread_id, named, &self.live.turn_bounds())?;
         } else {
-            subagents::narrow(self.session, self.thread_id, named).await?;
+            let thread = self.live.current_settings.current().with(&resumed.current);
+            subagents::narrow(self.core, self.session, self.thread_id, named, &thread).await?;
         }
         let mut current =
             apply_settings(self.core, self.session, thread_id, requested, named, resumed).await?;

@@ -133,7 +133,7 @@ impl TurnStart<AsyncCodex> {
             let Request { params, client_id } = self.request(&session)?;
             let Joining { guards, joins, known, allowed } = self.check_joining(&session, guard).await?;
             self.thread
-                .prepare_settings(&session, &self.params)
+                .prepare_settings(&self.core, &session, &self.params)
                 .await
                 .map_err(|error| error.with_method(METHOD))?;
             let subscription = self.subscription(&session, keep_backlog);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openai_codex::types::{CommandExecutionApprovalDecision as Decision, SandboxMode, ThreadItem, TurnStatus};
+use openai_codex::types::{
+    CommandExecutionApprovalDecision as Decision, SandboxMode, ThreadItem, TurnStatus,
+};
 use openai_codex::{CodexConfig, Endpoint, ErrorKind, Event, Notification, Reply, Sandbox};
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};

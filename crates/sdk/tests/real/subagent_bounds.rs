@@ -1,9 +1,10 @@
 //! A bound that a call names for a thread holds for the thread's sub-agents too, or is an error before anything runs.
 
-use openai_codex::{ApprovalMode, ErrorKind, Sandbox};
+use openai_codex::{ApprovalMode, ErrorKind, RestartPolicy, Sandbox};
 use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
 use serde_json::json;
 
+use crate::death::kill;
 use crate::support::{Model, ended_beside, has_user_text, spawn_subagent, with_both_clients};
 
 /// Whether a request has this last text of the user.
@@ -84,6 +85,59 @@ with_both_clients! {
             assert!(!file.exists(), "by a turn: {by_turn}");
             wait!(codex.close()).unwrap();
         }
+    }
+
+    // The runtime stores no sub-agent of an ephemeral thread, and shows the settings of none.
+    fn an_ephemeral_thread_with_a_subagent_does_not_become_read_only(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let gate = model.gate();
+        for runs in [false, true] {
+            model.delegate(if runs { ModelReply::new().pause(&gate).delta("below") } else { ModelReply::text("below") });
+            // The end of a sub-agent can make the turn above it send another request.
+            model.fallback("noted");
+            let mut events = codex.events();
+            let thread = model.sandboxed(codex.thread_start(), Sandbox::FullAccess).ephemeral(true);
+            let thread = wait!(thread.send()).unwrap();
+            wait!(thread.run("delegate")).unwrap();
+            if runs { gate.wait_reached().unwrap() } else { drop(ended_beside!(thread, events, wait)) }
+            let asked = model.requests().len();
+            let turn = || thread.turn("again").sandbox(Sandbox::ReadOnly);
+            let error = wait!(turn().run()).unwrap_err();
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::OptionNotApplied, Some(thread.id())));
+            assert!(error.to_string().contains("`sandbox`") && error.to_string().contains("a sub-agent"), "{error}");
+            assert_eq!(model.requests().len(), asked);
+            wait!(thread.turn("as before").sandbox(Sandbox::FullAccess).run()).unwrap();
+        }
+        gate.release();
+        wait!(codex.close()).unwrap();
+    }
+
+    fn the_handle_of_a_subagent_restores_the_bounds_to_which_it_was_narrowed(start, wait) {
+        let model = Model::start();
+        model.delegate("below");
+        // The end of a sub-agent can make the turn above it send another request.
+        model.fallback("noted");
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
+        wait!(thread.run("delegate")).unwrap();
+        let helper = ended_beside!(thread, events, wait);
+        let helper = wait!(codex.thread_resume(helper).send()).unwrap();
+        wait!(helper.run("ready")).unwrap();
+        wait!(thread.turn("again").sandbox(Sandbox::ReadOnly).run()).unwrap();
+        kill(&model);
+        let file = model.folder().join("written");
+        model.reply_when(has_user_text("write"), ModelToolCall::exec_command(format!("touch {}", file.display())));
+        model.reply_when(has_user_text("write"), "done");
+        loop {
+            match wait!(helper.run("write")) {
+                Err(error) if error.kind() == ErrorKind::TransportClosed => {}
+                result => break drop(result.unwrap()),
+            }
+        }
+        assert!(!file.exists());
+        wait!(codex.close()).unwrap();
     }
 
     // The runtime changes no settings of the sub-agents that this model's agents spawn.

@@ -24,16 +24,18 @@ pub(crate) struct NamedEntries {
 impl NamedEntries {
     /// The settings that a request for a new thread names, in its options or in its entries.
     pub(crate) fn of_new(config: Option<&JsonObject>, options: &Settings) -> Settings {
-        Self::of(config, options, &Settings::default(), false).settings
+        Self::of(config, options, &Settings::default(), false, |_| None).settings
     }
 
     /// `options`: the settings that the builder names, which replace those of the entries. `known`: the thread's settings. `loaded`:
-    /// whether the runtime has the thread loaded, and does not apply the entries.
+    /// whether the runtime has the thread loaded, and does not apply the entries. `as_mode`: the policy that a mode means for a thread
+    /// with known settings.
     pub(crate) fn of(
         config: Option<&JsonObject>,
         options: &Settings,
         known: &Settings,
         loaded: bool,
+        as_mode: impl FnOnce(&SandboxSetting) -> Option<SandboxPolicy>,
     ) -> Self {
         let mut named = Self { settings: options.clone(), opaque: None };
         let Some(config) = config else { return named };
@@ -62,7 +64,12 @@ impl NamedEntries {
             let current = known.sandbox.as_ref().and_then(SandboxSetting::policy);
             let writes = |policy: &SandboxPolicy| matches!(policy, SandboxPolicy::WorkspaceWrite(_));
             let base = match chosen {
-                Some(chosen) if writes(&chosen) => current.filter(writes).or(loaded.then_some(chosen)),
+                Some(chosen) if writes(&chosen) => {
+                    match current.filter(writes).zip(settings.sandbox.as_ref()) {
+                        Some((_, mode)) => as_mode(mode),
+                        None => loaded.then_some(chosen),
+                    }
+                }
                 Some(_) => None,
                 None => current,
             };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openai_codex_protocol::types::{Personality, SandboxMode, Thread, ThreadResumeParams};
-use openai_codex_protocol::{ClientRequest, methods};
+use openai_codex_protocol::{ClientRequest, JsonObject, methods};
 
 use crate::dispatch::binding::HandlerBinding;
 use crate::error::Result;
@@ -155,8 +155,7 @@ impl<C> ThreadResume<C> {
         let resume =
             Resume { core: &self.core, session: &session, transport, live: &live, thread_id: &thread_id };
         let found = resume.find_thread(&options, &own_load_options).await?;
-        let entries =
-            NamedEntries::of(own_load_options.config.as_ref(), &options, &found.known, found.ignores_options);
+        let entries = resume.named_entries(&found, own_load_options.config.as_ref(), &options);
         let load_options =
             resume.choose_load_options(&found, own_load_options, entries.opaque.as_deref(), &mut params)?;
         if found.is_loaded && !found.reloads {
@@ -311,6 +310,21 @@ impl Resume<'_> {
             is_loaded,
             ignores_options,
         })
+    }
+
+    /// What the entries of the call name. One for a part of the sandbox counts on top of the mode that the call names.
+    fn named_entries(
+        self,
+        found: &FoundThread,
+        config: Option<&JsonObject>,
+        options: &Settings,
+    ) -> NamedEntries {
+        let as_mode = |mode: &SandboxSetting| {
+            let mut named = Settings { sandbox: Some(mode.clone()), ..Settings::default() };
+            named.resolve_mode(&found.known, self.live.configured_sandbox().as_ref(), self.session);
+            named.sandbox.as_ref().and_then(SandboxSetting::policy)
+        };
+        NamedEntries::of(config, options, &found.known, found.ignores_options, as_mode)
     }
 
     /// Puts the options that only loading applies into the request. For a loaded thread, refuses those that it was not loaded

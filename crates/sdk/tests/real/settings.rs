@@ -457,6 +457,40 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn an_entry_for_a_part_of_the_sandbox_keeps_nothing_that_a_turn_has_added_to_the_mode(start, wait) {
+        for (key, value) in [("network_access", json!(false)), ("writable_roots", json!([])), ("exclude_slash_tmp", json!(true))] {
+            for unloads in [false, true] {
+                let model = Model::with_fallback("done");
+                let codex = start!(model.config()).unwrap();
+                let key = format!("sandbox_workspace_write.{key}");
+                let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
+                let options = options.config("sandbox_mode", "workspace-write").config(&key, value.clone());
+                let thread = wait!(options.send()).unwrap();
+                let outside = model.folder().with_extension("outside");
+                let wider = WorkspaceWriteSandboxPolicy::new().network_access(true);
+                let wider = wider.writable_roots([outside.to_str().unwrap().to_owned()]);
+                wait!(thread.turn("wider").sandbox_policy(wider).run()).unwrap();
+                if unloads {
+                    wait!(codex.thread_archive(thread.id())).unwrap();
+                    wait!(codex.thread_unarchive(thread.id())).unwrap();
+                }
+                let again = codex.thread_resume(thread.id()).config("sandbox_mode", "workspace-write");
+                let resumed = wait!(again.config(&key, value.clone()).send());
+                if resumed.is_err() && unloads {
+                    // The runtime stores the roots of a turn, and drops none of them later.
+                    assert_eq!(resumed.unwrap_err().kind(), ErrorKind::OptionNotApplied);
+                } else {
+                    drop(resumed.unwrap());
+                    let now = wait!(codex.request_raw("thread/resume", json!({"threadId": thread.id()}))).unwrap();
+                    assert_eq!(now["sandbox"]["networkAccess"], false, "{key}, {unloads}: {now}");
+                    let roots = now["sandbox"]["writableRoots"].as_array().unwrap();
+                    assert!(!roots.contains(&json!(outside)), "{key}, {unloads}: {now}");
+                }
+                wait!(codex.close()).unwrap();
+            }
+        }
+    }
+
     fn an_approval_entry_replaces_the_default_mode(start, wait) {
         let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();

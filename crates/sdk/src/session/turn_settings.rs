@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use openai_codex_protocol::types::TurnStartParams;
+use openai_codex_protocol::types::{ApprovalsReviewer, TurnStartParams};
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 
 use crate::background::Boxed;
@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::session::apply_settings;
+use crate::session::approval_scope::makes_requests;
 use crate::session::live_threads::LiveThread;
 use crate::session::runtime::Session;
 use crate::session::subagents;
@@ -175,6 +176,13 @@ impl ThreadState {
     /// Forgets the bounds of the running turn, which another client has started.
     pub(crate) fn forget_turn_bounds(&self) {
         self.live.set_turn_bounds(Settings::default());
+    }
+
+    /// Whether a model decides about the approvals of a turn with these parameters.
+    pub(crate) fn has_model_review(&self, params: &TurnStartParams) -> bool {
+        let settings = self.live.current_settings.current().with(&Settings::of_turn(params));
+        settings.approvals_reviewer.is_some_and(|reviewer| reviewer != ApprovalsReviewer::User)
+            && settings.approval_policy.is_none_or(|policy| makes_requests(&policy))
     }
 
     /// Refuses what the runtime would not apply of a turn's settings, and narrows the thread's sub-agents to the bounds that the

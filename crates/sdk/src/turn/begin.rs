@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{FuturesTimerSleeper, Sleeper};
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{ThreadReadParams, ThreadStatus};
+use openai_codex_protocol::types::{ApprovalsReviewer, ThreadReadParams, ThreadStatus};
 use serde_json::value::RawValue;
 use tokio::sync::OwnedRwLockReadGuard;
 
@@ -69,6 +69,7 @@ impl TurnStart<AsyncCodex> {
         loaded: LoadPoint,
     ) -> Result<Option<TurnGuard>> {
         self.alone_in = Some(loaded);
+        self.ask_handler();
         // Not again after a resume, as `begin` does.
         match self.attempt(session.clone(), false).await {
             Ok((guard, _)) => {
@@ -102,12 +103,13 @@ impl TurnStart<AsyncCodex> {
     /// often as the connection is lost before the request is sent, and replaced. Dropping this future interrupts the turn, until the
     /// caller has the guard.
     pub(super) async fn begin(
-        self,
+        mut self,
         mut session: Arc<Session>,
         keep_backlog: bool,
     ) -> Result<(TurnGuard, Arc<str>)> {
         let mut was_unloaded = false;
         loop {
+            self.ask_handler();
             let error = match self.attempt(session.clone(), keep_backlog).await {
                 Ok(begun) => return Ok(begun),
                 // A turn of the thread was given up while this one was prepared.
@@ -120,6 +122,15 @@ impl TurnStart<AsyncCodex> {
             }
             was_unloaded |= !is_unsent;
             session = self.session().await?;
+        }
+    }
+
+    /// Has the program's handler decide about approvals in a thread in which a model would: the thread was started without the handler.
+    fn ask_handler(&mut self) {
+        if self.core.handlers.decides_approvals(Some(&self.thread.id))
+            && self.thread.has_model_review(&self.params)
+        {
+            self.params.approvals_reviewer = Some(ApprovalsReviewer::User);
         }
     }
 

@@ -1,13 +1,16 @@
 //! With `ApprovalMode::AutoReview` a model decides whether a command may leave the sandbox.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
-use openai_codex::types::{CommandExecutionStatus, SandboxMode};
+use openai_codex::types::{
+    CommandExecutionApprovalDecision as Decision, CommandExecutionStatus, SandboxMode,
+};
 use openai_codex::{ApprovalMode, Event, Notification};
 use openai_codex_testkit::{ModelToolCall, Verdict};
 
 use super::commands::command;
-use crate::support::{Model, with_both_clients};
+use crate::support::{Model, counted, with_both_clients};
 
 /// A model that tries to write a file from a read-only sandbox, and reports the outcome.
 fn model_that_wants_out(verdict: Verdict) -> (Model, std::path::PathBuf) {
@@ -67,6 +70,38 @@ with_both_clients! {
         let action = reviews[0].reviewed_action().unwrap();
         assert_eq!(action["command"][2], line(&target));
         assert_eq!(action["justification"], "because");
+    }
+
+    fn the_handler_of_a_client_decides_in_threads_that_were_started_without_it(start, wait) {
+        for opening in ["resume", "fork", "unarchive"] {
+            let model = Model::start();
+            let target = model.folder().join("written");
+            model.review_with(Verdict::allow());
+            let codex = start!(model.config()).unwrap();
+            let thread = wait!(codex.thread_start().sandbox(SandboxMode::ReadOnly).send()).unwrap();
+            model.reply("ready");
+            wait!(thread.run("first")).unwrap();
+            model.reply(ModelToolCall::exec_command(line(&target)).escalate("because"));
+            model.reply("done");
+            if opening == "unarchive" {
+                wait!(codex.thread_archive(thread.id())).unwrap();
+            }
+            wait!(codex.close()).unwrap();
+
+            let (decide, calls) = counted(Decision::Decline);
+            let codex = start!(model.config().on_command_approval(decide)).unwrap();
+            let thread = match opening {
+                "resume" => wait!(codex.thread_resume(thread.id()).send()),
+                "fork" => wait!(codex.thread_fork(thread.id()).send()),
+                _ => wait!(codex.thread_unarchive(thread.id())),
+            };
+            let thread = thread.unwrap();
+            let result = wait!(thread.run("go")).unwrap();
+            assert_eq!(command(&result).status, CommandExecutionStatus::Declined, "{opening}");
+            assert_eq!(calls.load(Ordering::Relaxed), 1, "{opening}");
+            assert!(!target.exists(), "{opening}");
+            wait!(codex.close()).unwrap();
+        }
     }
 
     fn a_denied_command_does_not_run_and_the_model_gets_the_reason(start, wait) {

@@ -358,12 +358,17 @@ impl Resume {
         match self.send(Query::Subscribe, ResumeForm::Bare).await {
             // The server cannot resume a thread that it has not stored.
             Err(error) if self.is_loaded && error.kind() == ErrorKind::ThreadNotFound => {
-                let (method, params) = storing_request(&self.thread.id);
-                self.call(method, &to_raw_value(&params).unwrap_or_default(), Intent::Plain).await?;
+                self.store().await?;
                 self.send(Query::Subscribe, ResumeForm::Bare).await.map(drop)
             }
             response => response.map(drop),
         }
+    }
+
+    /// Makes the server store the thread, which has not run a turn.
+    async fn store(&self) -> Result<String> {
+        let (method, params) = storing_request(&self.thread.id);
+        self.call(method, &to_raw_value(&params).unwrap_or_default(), Intent::Plain).await
     }
 
     /// Whether a resume would make the server go on with the thread's goal. Its last turn can have been interrupted on purpose.
@@ -424,6 +429,10 @@ impl Resume {
                     attempts += 1;
                     if attempts > ATTEMPTS {
                         self.hold = None;
+                    }
+                    if attempts == ATTEMPTS {
+                        // The start may not have reached the server. An error shows at the next attempt.
+                        drop(self.store().await);
                     }
                     self.pause(FIRST_PAUSE).await;
                 }

@@ -62,6 +62,22 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn the_first_start_of_a_thread_that_did_not_arrive_is_uncertain_and_the_thread_goes_on(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "turn/start").inside(), Fault::Cut));
+        let codex = start!(config(&proxy).connection_policy(policy().start_grace(Duration::from_millis(300)))).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run("one")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Uncertain, "{error}");
+        assert!(error.to_string().contains("has not shown its message") && !error.to_string().contains("another thread"), "{error}");
+        model.reply("done");
+        assert_eq!(wait!(thread.run("two")).unwrap().final_response.as_deref(), Some("done"));
+        assert_eq!(model.requests().len(), 1);
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_start_that_was_prepared_before_a_loss_runs_with_the_bounds_of_its_handle(start, wait) {
         let model = Arc::new(Model::start());
         // A server that loads the thread again without options gives it these settings.

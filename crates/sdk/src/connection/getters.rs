@@ -6,6 +6,7 @@ use crate::connection::effect::WatchedTurn;
 use crate::connection::host::{Host, SharedBuffer};
 use crate::connection::router::Router;
 use crate::connection::running_turn::RunningTurn;
+use crate::connection::server_requests::ServerRequest;
 use crate::error::Error;
 
 impl<H: Host> Router<H> {
@@ -125,14 +126,35 @@ impl<H: Host> Router<H> {
         })
     }
 
-    /// The number of a running turn's events so far, and whether its silence means nothing.
+    /// The number of a running turn's events so far, and whether its silence means nothing. Both include its sub-agents.
     pub(crate) fn activity(&self, turn_id: &str) -> Option<(u64, bool)> {
         let turn = self.running_turns.get(turn_id)?;
-        Some((turn.event_count, self.may_be_silent(turn)))
+        let mut requests = self.server_requests.pending().iter();
+        let may_be_silent =
+            self.may_be_silent(turn) || requests.any(|request| self.is_below(request, turn_id));
+        Some((turn.event_count, may_be_silent))
     }
 
+    /// Without the requests of its sub-agents: these can outlive a turn whose end was lost.
     fn may_be_silent(&self, turn: &RunningTurn<H>) -> bool {
         self.server_requests.is_waiting(&turn.id) || turn.is_held()
+    }
+
+    /// Whether a server request is one of a sub-agent that works for a turn, or for a sub-agent of it.
+    fn is_below(&self, request: &ServerRequest<H::Signal>, turn_id: &str) -> bool {
+        let running = request.turn_id.as_deref().and_then(|turn_id| self.running_turns.get(turn_id));
+        let root = match (running, request.thread_id.as_deref()) {
+            (Some(turn), _) => turn.root.clone(),
+            // The server has not reported the sub-agent's turn to this client.
+            (None, Some(thread_id)) if self.thread_tree.awaits_turn(thread_id) => {
+                self.thread_tree.assigned_turn(thread_id)
+            }
+            (None, _) => None,
+        };
+        let above = |root: &Arc<str>| self.running_turns.get(root)?.root.clone();
+        // A server can name turns in a circle.
+        let mut roots = std::iter::successors(root, above).take(self.running_turns.len() + 1);
+        roots.any(|root| *root == *turn_id)
     }
 
     /// Whether a turn can have sub-agents of which the client has not seen that they began: another client has started the turn, or

@@ -196,6 +196,11 @@ impl<S: Default> ServerRequests<S> {
         self.pending.iter().chain(&self.unconfirmed).filter_map(|request| request.thread_id.clone())
     }
 
+    /// The unanswered requests.
+    pub(crate) fn pending(&self) -> &[Arc<ServerRequest<S>>] {
+        &self.pending
+    }
+
     /// Whether a request of this turn is unanswered.
     pub(crate) fn is_waiting(&self, turn_id: &str) -> bool {
         self.pending.iter().any(|request| request.turn_id.as_deref() == Some(turn_id))

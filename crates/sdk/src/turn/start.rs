@@ -184,7 +184,7 @@ impl<C> TurnStart<C> {
     /// Sets how long the turn may be silent. The client then interrupts it, as at a [`timeout`](Self::timeout).
     ///
     /// Each event of the turn or of its sub-agents restarts the time. The time stops while the server waits for a response of this
-    /// client, to an approval for example. Unlike
+    /// client to a request of the turn or of its sub-agents, to an approval for example. Unlike
     /// [`CodexConfig::turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout), the client does not ask the server whether the
     /// turn is working: choose a longer time than the model and the commands may be silent.
     pub fn inactivity_timeout(mut self, timeout: Duration) -> Self {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use openai_codex::types::TurnStatus;
-use openai_codex::{ApprovalMode, ErrorKind, Event, Notification};
+use openai_codex::types::{CommandExecutionApprovalDecision, TurnStatus};
+use openai_codex::{ApprovalMode, CommandApproval, ErrorKind, Event, Notification, Sandbox};
 use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest, Usage};
 
 use crate::support::{Model, spawn_subagent, with_both_clients};
@@ -104,6 +104,40 @@ with_both_clients! {
         assert!(error.to_string().contains("silent for 2s"), "{error}");
         let result = error.turn().unwrap();
         assert!(result.is_interrupted() && result.items.len() >= 2, "{result:?}");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_is_not_inactive_while_a_handler_decides_about_its_subagent(start, wait) {
+        let model = Model::start();
+        let file = model.folder().join("written");
+        let says = |text: &'static str| move |request: &RecordedRequest| request.last_user_text() == Some(text);
+        let touch = ModelToolCall::exec_command(format!("touch {}", file.display())).escalate("because");
+        let gate = model.gate();
+        model.reply_when(says("delegate"), spawn_subagent());
+        model.reply_when(says("delegate"), ModelReply::new().pause(&gate).delta("delegated"));
+        model.reply_when(says("help"), touch);
+        model.reply_when(says("help"), "helped");
+        // The end of a sub-agent can make the turn above it send another request.
+        model.fallback(", and noted");
+        let allowed = Duration::from_secs(2);
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().sandbox(Sandbox::ReadOnly).on_command_approval(move |request: CommandApproval| {
+            // An interrupt cancels the request.
+            match request.cancellation().wait_timeout(2 * allowed) {
+                true => CommandExecutionApprovalDecision::Decline,
+                false => CommandExecutionApprovalDecision::Accept,
+            }
+        });
+        let thread = wait!(options.send()).unwrap();
+        let turn = wait!(thread.turn("delegate").inactivity_timeout(allowed).send()).unwrap();
+        let mut events = turn.stream().with_children();
+        while let Some(event) = wait!(events.next()) {
+            if let Notification::TurnCompleted(_) = event.unwrap() {
+                gate.release();
+            }
+        }
+        assert!(!wait!(turn.run()).unwrap().is_interrupted());
+        assert!(file.exists());
         wait!(codex.close()).unwrap();
     }
 

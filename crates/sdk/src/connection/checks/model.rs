@@ -384,6 +384,16 @@ impl Model {
         turn.and_then(|turn| turn.root).is_some_and(|root| self.interrupted.contains(&root))
     }
 
+    /// The number of a running turn's events so far, and whether it or one of its sub-agents waits for a response.
+    pub(crate) fn activity(&self, turn: u8) -> Option<(u64, bool)> {
+        let running = self.turns.iter().find(|running| running.id == turn)?;
+        let works_for = |other: &Turn| other.id == turn || other.root == Some(turn);
+        let at_work: Vec<u8> =
+            self.turns.iter().filter(|other| works_for(other)).map(|other| other.id).collect();
+        let waits = self.pending.iter().any(|request| at_work.contains(&self.server_requests[*request].2));
+        Some((running.event_count as u64, waits))
+    }
+
     /// Cancels the unanswered server requests of a turn that has ended.
     pub(crate) fn end_requests(&mut self, turn: u8) {
         let server_requests = &self.server_requests;

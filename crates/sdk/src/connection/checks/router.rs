@@ -443,6 +443,10 @@ impl World {
             let gives_up = self.router.gives_up_start(&thread_id(thread));
             assert_eq!(gives_up, self.model.gives_up_start(thread), "thread {thread}");
         }
+        for turn in 0..TURNS {
+            let (activity, expected) = (self.router.activity(&turn_id(turn)), self.model.activity(turn));
+            assert_eq!(activity, expected, "the activity of turn {turn}");
+        }
         for (index, request) in self.dispatched.iter().enumerate() {
             let cancelled = self.model.cancelled.contains(&index);
             assert_eq!(request.signal.get(), cancelled, "{request:?}");

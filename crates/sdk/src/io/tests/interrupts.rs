@@ -1,9 +1,12 @@
 //! Interrupts and limits of turns, on a paused clock.
 
+use openai_codex_protocol::types::ToolRequestUserInputResponse;
 use tokio::time::Instant;
 
 use super::*;
 use crate::error::Error;
+use crate::handler::reply::Reply;
+use crate::handler::request_handler::{RequestHandler, UserInputRequest};
 use crate::io::turn_limits::TurnLimits;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -11,14 +14,23 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A turn that the server has accepted and not begun, and a hub to observe failures.
 async fn turn(limits: TurnLimits) -> (Connection, Peer, Arc<TurnSubscription>, Arc<ObserverHub>) {
     let hub: Arc<ObserverHub> = Arc::default();
-    let (connection, mut peer) = connect_to(context(hub.clone()));
+    let (connection, peer, subscription) = turn_of(context(hub.clone()), limits).await;
+    (connection, peer, subscription, hub)
+}
+
+/// The same of a client with this context.
+async fn turn_of(
+    context: ConnectionContext,
+    limits: TurnLimits,
+) -> (Connection, Peer, Arc<TurnSubscription>) {
+    let (connection, mut peer) = connect_to(context);
     settle(&connection, &mut peer).await;
     let subscription =
         Arc::new(TurnSubscription::new("t".into(), true, &connection.budget).with_limits(limits));
     let pending = start_turn(&connection, &subscription);
     peer.start_turn("u").await;
     pending.await.unwrap();
-    (connection, peer, subscription, hub)
+    (connection, peer, subscription)
 }
 
 async fn begin(peer: &mut Peer) {
@@ -321,6 +333,122 @@ async fn each_event_restarts_the_inactivity_timeout() {
     assert_eq!(digest.stopped.unwrap().kind(), ErrorKind::Timeout);
 }
 
+/// Answers each question after a minute.
+struct InAMinute;
+
+impl RequestHandler for InAMinute {
+    fn user_input(&self, _: UserInputRequest) -> Reply<ToolRequestUserInputResponse> {
+        Reply::future(async {
+            tokio::time::sleep(60 * SECOND).await;
+            serde_json::from_value::<ToolRequestUserInputResponse>(json!({"answers": {}})).unwrap()
+        })
+    }
+}
+
+/// A turn that may be silent for 16 seconds, of a client that answers each question after a minute.
+async fn begun_turn_with_slow_handler() -> (Connection, Peer, Arc<TurnSubscription>) {
+    let handler_set = HandlerSet { handler: Some(Arc::new(InAMinute)), ..HandlerSet::default() };
+    let handlers = HandlerRegistry::new(handler_set, 600 * SECOND, Weak::<()>::new());
+    let context = ConnectionContext { handlers: Arc::new(handlers), ..context(Arc::default()) };
+    let limits = TurnLimits { inactivity: Some(16 * SECOND), ..TurnLimits::default() };
+    let (connection, mut peer, subscription) = turn_of(context, limits).await;
+    begin(&mut peer).await;
+    (connection, peer, subscription)
+}
+
+/// Asks the client a question of a turn.
+async fn ask(peer: &mut Peer, thread: &str, turn: &str) {
+    let params =
+        json!({"threadId": thread, "turnId": turn, "itemId": "i", "isBlocking": true, "questions": []});
+    peer.send(json!({"id": "ask", "method": "item/tool/requestUserInput", "params": params})).await;
+}
+
+/// Reports an item of a turn that gives another thread work.
+async fn assign(peer: &mut Peer, thread: &str, turn: &str, receiver: &str) {
+    let spawn = json!({"type": "collabAgentToolCall", "id": "s", "receiverThreadIds": [receiver]});
+    let params = json!({"threadId": thread, "turnId": turn, "item": spawn});
+    peer.send(json!({"method": "item/completed", "params": params})).await;
+}
+
+/// Waits for the interrupt of a turn that may be silent for 16 seconds. It must not come earlier.
+async fn interrupted_after_silence(peer: &mut Peer, case: &str) {
+    let begun = Instant::now();
+    respond(peer, "turn/interrupt", json!({"result": {}})).await;
+    let silent = begun.elapsed();
+    assert!((16 * SECOND..=18 * SECOND).contains(&silent), "{case}: {silent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_inactivity_timeout_stops_while_a_subagent_waits_for_a_response() {
+    for case in ["named", "assigned", "assigned late", "not reported", "nested", "nested, assigned late"] {
+        let (_connection, mut peer, _subscription) = begun_turn_with_slow_handler().await;
+        let peer = &mut peer;
+        match case {
+            "named" => {
+                begin_child(peer, "c", Some("u")).await;
+                ask(peer, "child", "c").await;
+            }
+            "assigned" => {
+                assign(peer, "t", "u", "child").await;
+                begin_child(peer, "c", None).await;
+                ask(peer, "child", "c").await;
+            }
+            "assigned late" => {
+                begin_child(peer, "c", None).await;
+                ask(peer, "child", "c").await;
+                tokio::time::sleep(15 * SECOND).await;
+                assign(peer, "t", "u", "child").await;
+            }
+            "not reported" => {
+                ask(peer, "child", "c").await;
+                tokio::time::sleep(15 * SECOND).await;
+                assign(peer, "t", "u", "child").await;
+            }
+            "nested" => {
+                assign(peer, "t", "u", "child").await;
+                begin_child(peer, "c", None).await;
+                assign(peer, "child", "c", "nested").await;
+                begin_on(peer, "nested", "d", None).await;
+                ask(peer, "nested", "d").await;
+            }
+            _ => {
+                begin_child(peer, "c", None).await;
+                assign(peer, "child", "c", "nested").await;
+                begin_on(peer, "nested", "d", None).await;
+                ask(peer, "nested", "d").await;
+                tokio::time::sleep(15 * SECOND).await;
+                assign(peer, "t", "u", "child").await;
+            }
+        }
+        let response = peer.receive().await;
+        assert_eq!(response["id"], "ask", "{case}: {response}");
+        interrupted_after_silence(peer, case).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_inactivity_timeout_goes_on_when_the_request_of_a_subagent_is_resolved() {
+    let (_connection, mut peer, _subscription) = begun_turn_with_slow_handler().await;
+    begin_child(&mut peer, "c", Some("u")).await;
+    ask(&mut peer, "child", "c").await;
+    tokio::time::sleep(40 * SECOND).await;
+    let resolved = json!({"threadId": "child", "requestId": "ask"});
+    peer.send(json!({"method": "serverRequest/resolved", "params": resolved})).await;
+    interrupted_after_silence(&mut peer, "resolved").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_another_turns_subagent_does_not_stop_the_inactivity_timeout() {
+    for root in [Some("v"), Some("d"), None] {
+        let (_connection, mut peer, _subscription) = begun_turn_with_slow_handler().await;
+        begin_child(&mut peer, "c", root).await;
+        // A server can name turns in a circle.
+        begin_on(&mut peer, "nested", "d", Some("c")).await;
+        ask(&mut peer, "child", "c").await;
+        interrupted_after_silence(&mut peer, "another turn").await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_turn_is_not_joined_while_it_is_being_interrupted() {
     let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
@@ -395,8 +523,13 @@ async fn the_wait_for_the_response_to_a_start_that_was_given_up_is_limited() {
 
 /// Reports the start of a turn on another thread. `root`: the turn that it works for.
 async fn begin_child(peer: &mut Peer, turn: &str, root: Option<&str>) {
+    begin_on(peer, "child", turn, root).await;
+}
+
+/// The same of a turn on this thread.
+async fn begin_on(peer: &mut Peer, thread: &str, turn: &str, root: Option<&str>) {
     let turn = json!({"id": turn, "items": [], "status": "inProgress", "rootTurnId": root});
-    peer.send(json!({"method": "turn/started", "params": {"threadId": "child", "turn": turn}})).await;
+    peer.send(json!({"method": "turn/started", "params": {"threadId": thread, "turn": turn}})).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,7 +43,22 @@ impl JsonRpcError {
 
     /// Whether a file of a thread's stored history is damaged or missing.
     pub(super) fn is_of_damaged_history(&self) -> bool {
-        self.is_of_empty_rollout() || self.message.ends_with(MISSING_FILE)
+        self.is_of_empty_rollout() || self.is_of_missing_file()
+    }
+
+    /// Whether the server does not find a file of a thread's stored history.
+    pub(super) fn is_of_missing_file(&self) -> bool {
+        self.message.ends_with(MISSING_FILE)
+    }
+
+    /// Whether the server has found a file of a thread's stored history, and then cannot read it.
+    pub(super) fn is_of_unread_file(&self) -> bool {
+        self.message.contains(UNREAD_LINEAGE)
+    }
+
+    /// Whether the server finds no file of a thread.
+    pub(super) fn is_of_unfound_file(&self) -> bool {
+        self.message.starts_with(NO_ROLLOUT)
     }
 
     pub(super) fn kind(&self) -> ErrorKind {
@@ -85,6 +100,12 @@ const OTHER_SCHEMA: &str = "ActiveTurnOutputSchemaMismatch";
 
 /// The end of the message about a thread of whose stored history a file is missing.
 const MISSING_FILE: &str = ": missing source rollout";
+
+/// Part of the message about a file of a thread's stored history that the runtime has found, and then cannot read.
+const UNREAD_LINEAGE: &str = "failed to read lineage metadata ";
+
+/// The beginning of the message about a thread that is not stored.
+const NO_ROLLOUT: &str = "no rollout found for thread id ";
 
 /// The beginning of the message about a thread that is not in the archive.
 const NO_ARCHIVED: &str = "no archived rollout found for thread id ";
@@ -132,8 +153,7 @@ fn is_about_an_inactive_turn(message: &str) -> bool {
 
 /// The kind of a server's message about a thread. The texts are those of runtimes 0.133.0 to 0.171.0.
 fn of_thread(message: &str) -> Option<ErrorKind> {
-    const UNKNOWN: [&str; 4] =
-        ["thread not found: ", "thread not loaded: ", "no rollout found for thread id ", NO_ARCHIVED];
+    const UNKNOWN: [&str; 4] = ["thread not found: ", "thread not loaded: ", NO_ROLLOUT, NO_ARCHIVED];
     if UNKNOWN.iter().any(|words| message.starts_with(words)) || message.ends_with(MISSING_FILE) {
         return Some(ErrorKind::ThreadNotFound);
     }

@@ -129,6 +129,21 @@ impl Error {
         self.json_rpc().is_some_and(JsonRpcError::is_of_damaged_history)
     }
 
+    /// Whether the server does not find a file of a thread's stored history. It may be moving the file.
+    pub(crate) fn is_of_missing_file(&self) -> bool {
+        self.json_rpc().is_some_and(JsonRpcError::is_of_missing_file)
+    }
+
+    /// Whether the server has found a file of a thread's stored history, and then cannot read it.
+    pub(crate) fn is_of_unread_file(&self) -> bool {
+        self.json_rpc().is_some_and(JsonRpcError::is_of_unread_file)
+    }
+
+    /// Whether the server finds no file of a thread. It may be moving the file, or have none.
+    pub(crate) fn is_of_unfound_file(&self) -> bool {
+        self.json_rpc().is_some_and(JsonRpcError::is_of_unfound_file)
+    }
+
     /// Whether the server refuses to load a thread that it is about to store: its first turn is just beginning. Runtimes 0.154.0 to
     /// 0.171.0 have several messages for that.
     pub(crate) fn is_of_beginning_thread(&self) -> bool {

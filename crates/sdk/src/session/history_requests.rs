@@ -97,11 +97,14 @@ pub(crate) fn is_unused<'a>(session: &'a Session, thread_id: &'a str, error: &'a
         let says_so = |error: &Error| {
             error.json_rpc().is_some_and(|error| error.message.contains("is not materialized yet"))
         };
-        if says_so(error) || !matches!(error.kind(), ErrorKind::MethodNotFound | ErrorKind::ThreadNotFound) {
+        // A file is missing only after it was stored.
+        let is_other = error.is_of_missing_file()
+            || !matches!(error.kind(), ErrorKind::MethodNotFound | ErrorKind::ThreadNotFound);
+        if says_so(error) || is_other {
             return says_so(error);
         }
         let params = ThreadTurnsListParams::new(thread_id).limit(1);
-        match session.call::<methods::ThreadTurnsList>(&params, Some(thread_id)).await {
+        match session.call_once::<methods::ThreadTurnsList>(&params, Some(thread_id)).await {
             Ok(page) => page.data.is_empty(),
             Err(error) if error.is_of_unlisted_turns() => {
                 let params = ThreadReadParams::new(thread_id).include_turns(false);

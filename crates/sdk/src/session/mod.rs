@@ -12,6 +12,7 @@ pub(crate) mod history_requests;
 pub(crate) mod live_threads;
 pub(crate) mod load_options;
 pub(crate) mod model_catalog;
+pub(crate) mod moved_files;
 pub(crate) mod narrower_sandbox;
 pub(crate) mod project_paths;
 pub(crate) mod reasoning_effort;

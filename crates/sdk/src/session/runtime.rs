@@ -25,6 +25,7 @@ use crate::io::shared::{ClientThreads, Connection};
 use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::options::method_class::ClassTimeouts;
+use crate::session::moved_files::Looks;
 use crate::session::schema_probe::SchemaProbe;
 use crate::session::version;
 
@@ -191,6 +192,21 @@ impl Session {
         Ok((self.decode::<R>(&response, thread_id)?, transport))
     }
 
+    /// Makes a request that says where a thread is, or whether it has a turn, and decodes its response. Does not repeat the request while
+    /// the server moves the thread's file.
+    pub(super) fn call_once<'a, R: ClientRequest + 'a>(
+        &'a self,
+        params: &R::Params,
+        thread_id: Option<&'a str>,
+    ) -> Boxed<'a, Result<R::Response>> {
+        let params = encode(R::METHOD, params);
+        Box::pin(async move {
+            let sent = self.send_once(R::METHOD, params?.as_deref(), thread_id, None, None).await;
+            let (response, _) = sent.map_err(|error| self.connection.redact(error))?;
+            self.decode::<R>(&response, thread_id)
+        })
+    }
+
     /// Makes a request and returns its result as JSON text. With `handlers`, the request opens a thread. With `transport`, it loads a
     /// thread, as [`resume`](Self::resume) does. Not generic over the method, so that it is compiled once.
     fn send<'a>(
@@ -202,12 +218,34 @@ impl Session {
         transport: Option<u32>,
     ) -> Boxed<'a, Result<(String, u32)>> {
         Box::pin(async move {
-            self.check_runtime(method, params.as_deref(), thread_id).await?;
+            let mut looks = Looks::default();
+            loop {
+                match self.send_once(method, params.as_deref(), thread_id, handlers.clone(), transport).await
+                {
+                    // The request had no effect.
+                    Err(error) if looks.repeat(self, thread_id, &error).await => {}
+                    sent => return sent,
+                }
+            }
+        })
+    }
+
+    /// Does the same, but does not repeat the request while the server moves the thread's file.
+    fn send_once<'a>(
+        &'a self,
+        method: &'static str,
+        params: Option<&'a RawValue>,
+        thread_id: Option<&'a str>,
+        handlers: Option<HandlerSet>,
+        transport: Option<u32>,
+    ) -> Boxed<'a, Result<(String, u32)>> {
+        Box::pin(async move {
+            self.check_runtime(method, params, thread_id).await?;
             let timeout = self.timeout_of(method);
             let began = Instant::now();
             let mut pause = FIRST_UNLOAD_PAUSE;
             let response = loop {
-                let call = ClientCall::new(method, params.as_deref());
+                let call = ClientCall::new(method, params);
                 let intent = transport.map_or(Intent::Plain, |transport| Intent::Load { transport });
                 let call = ClientCall { thread_id, timeout, handlers: handlers.clone(), intent, ..call };
                 match self.connection.send(call)?.with_transport().await {
@@ -219,7 +257,7 @@ impl Session {
                     response => break response?,
                 }
             };
-            self.note_unsubscribe(method, params.as_deref());
+            self.note_unsubscribe(method, params);
             Ok(response)
         })
     }

@@ -19,6 +19,7 @@ use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::cut_archives::{ARCHIVE, is_archived};
 use crate::session::load_options::LoadOptions;
+use crate::session::moved_files::Looks;
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::Settings;
@@ -137,6 +138,21 @@ impl fmt::Debug for Rollout {
 
 pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Result<Rollout> {
     let session = thread.session_for_stored(core).await?;
+    let mut looks = Looks::default();
+    let (path, contents) = loop {
+        let (path, contents) = read_stored(&session, thread).await?;
+        match contents {
+            Err(error) if error.kind() == ErrorKind::Internal && looks.again(&session).await => {}
+            contents => break (path, contents.map_err(|error| error.with_thread(Some(&thread.id)))?),
+        }
+    };
+    let data = contents["dataBase64"].as_str().unwrap_or_default().to_owned();
+    let file_name = path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+    Ok(Rollout { thread_id: thread.id.to_string(), file_name, data })
+}
+
+/// Looks for the file of a thread, and reads it. The read fails if the file is moved in between.
+async fn read_stored(session: &Session, thread: &ThreadState) -> Result<(String, Result<Value>)> {
     let params = ThreadReadParams::new(&*thread.id).include_turns(false);
     let read = session.call::<methods::ThreadRead>(&params, Some(&thread.id)).await?.thread;
     let path = read.path.clone().ok_or_else(|| {
@@ -147,18 +163,15 @@ pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Resu
         let message = "a turn runs in the thread, and its history is incomplete; export the thread when the turn has ended";
         return Err(Error::invalid_input(message).with_thread(Some(&thread.id)));
     }
-    let contents = match call(&session, "fs/readFile", &json!({"path": path})).await {
+    let contents = match call(session, "fs/readFile", &json!({"path": path})).await {
         // The thread has not run a turn yet.
         Err(error) if error.kind() == ErrorKind::Internal && read.preview.is_empty() => {
-            unused_threads::store(&session, &thread.id).await?;
-            call(&session, "fs/readFile", &json!({"path": path})).await
+            unused_threads::store(session, &thread.id).await?;
+            call(session, "fs/readFile", &json!({"path": path})).await
         }
         contents => contents,
-    }
-    .map_err(|error| error.with_thread(Some(&thread.id)))?;
-    let data = contents["dataBase64"].as_str().unwrap_or_default().to_owned();
-    let file_name = path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
-    Ok(Rollout { thread_id: thread.id.to_string(), file_name, data })
+    };
+    Ok((path, contents))
 }
 
 /// Stores a rollout. A history that is a part of it from its beginning is replaced.

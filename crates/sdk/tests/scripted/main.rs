@@ -23,6 +23,7 @@ mod interrupts;
 mod launch;
 mod listing;
 mod login;
+mod moved_files;
 mod observing;
 mod raw;
 mod requests;

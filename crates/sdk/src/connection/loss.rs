@@ -381,21 +381,32 @@ impl<H: Host> Router<H> {
         }
     }
 
-    /// Notes that a response has opened a thread, or that it has unsubscribed from one.
-    pub(super) fn note_subscription(&mut self, id: i64, waiter: &Waiter<H>, result: &str) {
-        if !self.outlives_transports {
-            return;
-        }
-        if OPENING_METHODS.contains(&&*waiter.method) {
-            if let Some(thread_id) = thread_of(result)
-                && self.unsubscribed.handle_opened(&thread_id, id)
-            {
-                self.subscribed.insert(thread_id.as_ref().into(), ());
+    /// Notes that a response has opened a thread, or that it has unsubscribed from one or has refused to.
+    pub(super) fn note_subscription(
+        &mut self,
+        id: i64,
+        waiter: &Waiter<H>,
+        response: &Result<String, Error>,
+    ) {
+        let unsubscribes = *waiter.method == *methods::ThreadUnsubscribe::METHOD;
+        match response {
+            Err(error) if unsubscribes && error.json_rpc().is_some() => self.unsubscribed.handle_refused(id),
+            Ok(_) if unsubscribes => {
+                if let Some(thread_id) = &waiter.thread_id {
+                    self.subscribed.remove(thread_id);
+                }
             }
-        } else if *waiter.method == *methods::ThreadUnsubscribe::METHOD
-            && let Some(thread_id) = &waiter.thread_id
-        {
-            self.subscribed.remove(thread_id);
+            Ok(result) if OPENING_METHODS.contains(&&*waiter.method) => {
+                let matters = self.outlives_transports || !self.unsubscribed.is_empty();
+                if matters
+                    && let Some(thread_id) = thread_of(result)
+                    && self.unsubscribed.handle_opened(&thread_id, id)
+                    && self.outlives_transports
+                {
+                    self.subscribed.insert(thread_id.as_ref().into(), ());
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -8,6 +8,7 @@ use openai_codex_protocol::NotificationKind;
 use crate::connection::envelope::never_began;
 use crate::connection::event::{Event, EventQueue};
 use crate::connection::host::{Host, SharedBuffer};
+use crate::error::Error;
 
 /// The pending turns of a connection, by the ids of their requests.
 #[derive(Debug)]
@@ -217,6 +218,17 @@ impl<H: Host> PendingTurns<H> {
         let pending = self.get_mut(id).filter(|pending| pending.cancelled)?;
         pending.expired = true;
         Some(pending.subscription.thread_id().clone())
+    }
+
+    /// Notes that events of a thread's turns arrive again, and that some are missing. A turn whose request was sent may have started.
+    pub(crate) fn handle_gap(&mut self, thread_id: &str, error: &Error) {
+        for (_, pending) in self.0.iter().filter(|(_, pending)| pending.is_on(thread_id)) {
+            pending.subscription.with(|buffer| {
+                if buffer.was_sent() {
+                    buffer.handle_gap(error);
+                }
+            });
+        }
     }
 
     /// Removes the pending turn of a compaction whose last handle has gone.

@@ -59,9 +59,7 @@ impl<H: Host> Router<H> {
                 self.own_turns.add(&turn_id);
                 self.decline_own();
             }
-            if let Ok(result) = &response {
-                self.note_subscription(id, &waiter, result);
-            }
+            self.note_subscription(id, &waiter, &response);
             let response = response.map_err(|error| in_context(error, &waiter));
             self.effects.push(Effect::Resolve(waiter.reply, response));
         }

@@ -38,7 +38,7 @@ use crate::connection::snapshot::Trust;
 use crate::connection::thread_tree::ThreadTree;
 use crate::connection::turn_buffer::TurnBuffer;
 use crate::connection::uncertain::{UncertainStarts, unsent_start};
-use crate::connection::unsubscribed::Unsubscribed;
+use crate::connection::unsubscribed::{self, Unsubscribed};
 use crate::connection::waiter::{Refused, Waiter, in_context, unanswered};
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
@@ -68,7 +68,7 @@ pub(crate) struct Router<H: Host> {
     pub(super) uncertain: UncertainStarts,
     /// The threads that this connection has opened, if the router outlives transports.
     pub(super) subscribed: ThreadMap<()>,
-    /// The threads that the program has unsubscribed from since, if the router outlives transports.
+    /// The threads that the program has unsubscribed from since.
     pub(super) unsubscribed: Unsubscribed,
     /// The resumes under way after a reconnect: the thread of each, and what its response is worth.
     pub(super) resumes: Vec<(i64, Arc<str>, Trust)>,
@@ -334,11 +334,19 @@ impl<H: Host> Router<H> {
             let is_kept = self.outlives_transports
                 && !waiter.ends_with_transport
                 && AfterLoss::of(&waiter.method) == AfterLoss::Repeat;
-            if is_kept
-                && *waiter.method == *methods::ThreadUnsubscribe::METHOD
-                && let Some(thread_id) = &waiter.thread_id
-            {
-                self.unsubscribed.add(thread_id, id);
+            if let Some(thread_id) = &waiter.thread_id {
+                if *waiter.method == *methods::ThreadUnsubscribe::METHOD {
+                    self.unsubscribed.add(thread_id, id);
+                } else if *waiter.method == *methods::ThreadResume::METHOD
+                    && self.unsubscribed.contains(thread_id)
+                    // The response to such a resume restores what is missing.
+                    && !self.resumes.iter().any(|(resume, ..)| *resume == id)
+                {
+                    // Events can arrive before the response.
+                    let error = unsubscribed::gap(thread_id);
+                    self.running_turns.handle_gap(thread_id, &error);
+                    self.pending_turns.handle_gap(thread_id, &error);
+                }
             }
             waiter.sent = is_kept.then(|| (frame.clone(), slot));
         }

@@ -12,6 +12,7 @@ use crate::connection::given::Given;
 use crate::connection::host::{Host, SharedBuffer};
 use crate::connection::restore::{Filter, Restore};
 use crate::connection::running_turn::RunningTurn;
+use crate::connection::turn_buffer::TurnBuffer;
 use crate::error::Error;
 
 /// How many running commands of turns that are over are remembered. An interrupt of a turn without events leaves them alone, and an
@@ -314,6 +315,7 @@ impl<H: Host> RunningTurns<H> {
             let waiting = || Box::new(Restore::Waiting(EventQueue::default()));
             turn.restore = turn.thread_id.is_some().then(waiting);
             turn.was_lost = true;
+            turn.subscriptions.iter().for_each(|held| held.with(TurnBuffer::handle_hold));
         }
         self.restores = !self.by_id.is_empty();
     }
@@ -344,6 +346,13 @@ impl<H: Host> RunningTurns<H> {
     /// Notes that no more events of a thread's turns arrive.
     pub(crate) fn lose_sight(&mut self, thread_id: &str) {
         self.by_id.values_mut().filter(|turn| turn.is_on(thread_id)).for_each(|turn| turn.is_unseen = true);
+    }
+
+    /// Notes that events of a thread's turns arrive again, and that some are missing.
+    pub(crate) fn handle_gap(&mut self, thread_id: &str, error: &Error) {
+        let turns = self.by_id.values().filter(|turn| turn.is_on(thread_id));
+        let subscriptions = turns.flat_map(|turn| &turn.subscriptions);
+        subscriptions.for_each(|subscription| subscription.with(|buffer| buffer.handle_gap(error)));
     }
 
     /// Notes a command that starts or completes.

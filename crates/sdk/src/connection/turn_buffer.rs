@@ -73,9 +73,20 @@ pub(crate) struct TurnBuffer<W> {
     overflowed: bool,
     streams: SmallVec<[Stream<W>; 1]>,
     next_id: u64,
+    /// Set if events are missing before those that arrive now.
+    gap: Option<Gap>,
     end: Option<End>,
     /// The calls that wait for the turn's id, or for its end.
     waiting: Vec<(u64, W)>,
+}
+
+/// A gap in the events of a turn. The handle gets no event from behind it.
+#[derive(Debug)]
+struct Gap {
+    /// What the handle gets at the turn's end.
+    error: Error,
+    /// Whether events have arrived from behind it.
+    hides_events: bool,
 }
 
 /// A stream of a turn's events.
@@ -118,6 +129,7 @@ impl<W> TurnBuffer<W> {
             overflowed: false,
             streams: SmallVec::new(),
             next_id: 0,
+            gap: None,
             end: None,
             waiting: Vec::new(),
         }
@@ -185,6 +197,17 @@ impl<W> TurnBuffer<W> {
         if self.end.is_some() {
             return false;
         }
+        if let Some(gap) = &mut self.gap {
+            gap.hides_events = true;
+            // A limit that the turn has passed is the error in any case.
+            let error = self.digest.stopped.as_ref().unwrap_or(&gap.error).clone();
+            let exceeded = self.count_usage(events.clone());
+            let mut events = events;
+            if events.any(|event| event.kind == Some(NotificationKind::TurnCompleted)) {
+                self.handle_loss(&error, wake);
+            }
+            return exceeded;
+        }
         let length = self.add_to_digest(events.clone());
         let exceeded = self.count_usage(events.clone());
         // No event follows the end.
@@ -220,6 +243,9 @@ impl<W> TurnBuffer<W> {
             // Each event counts, also after the first one beyond the budget.
             events.clone().fold(false, |exceeded, event| usage.handle_child_event(turn_id, event) | exceeded)
         });
+        if self.gap.is_some() {
+            return exceeded;
+        }
         let events = events.of_child();
         if self.backlog.is_some() {
             self.keep(events);
@@ -243,6 +269,16 @@ impl<W> TurnBuffer<W> {
             wake.extend(stream.waiter.take());
         }
         wake.extend(self.waiting.drain(..).map(|(_, waiter)| waiter));
+    }
+
+    /// Notes that events are missing before those that arrive from now on. The handle gets none of these, and this error at the end.
+    pub(crate) fn handle_gap(&mut self, error: &Error) {
+        self.gap.get_or_insert_with(|| Gap { error: error.clone(), hides_events: false });
+    }
+
+    /// Notes that the turn is restored from what the server describes: it gets the missing events, and those that were to arrive.
+    pub(crate) fn handle_hold(&mut self) {
+        self.gap.take_if(|gap| !gap.hides_events);
     }
 
     /// Notes that the request that starts the turn was handed to the transport.

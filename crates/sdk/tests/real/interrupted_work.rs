@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use openai_codex::types::TurnStatus;
-use openai_codex::{ApprovalMode, Event, Notification, Sandbox};
+use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
@@ -265,6 +265,40 @@ with_both_clients! {
         assert!(Path::new("/proc").join(&pid).exists());
         wait!(codex.close()).unwrap();
         wait_for_end(&pid);
+    }
+
+    // The client gets no event of the command. A call interrupts the turn, or a drop does.
+    fn a_turn_after_an_unsubscribe_and_a_resume_is_interrupted_with_its_commands(start, wait) {
+        for how in ["interrupt", "drop"] {
+            let model = Model::start();
+            let codex = start!(model.config()).unwrap();
+            let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+            let thread = wait!(start.cwd(model.folder()).send()).unwrap();
+            let file = model.folder().join("pid");
+            let (gate, never) = (model.gate(), model.gate());
+            let command = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", file.display());
+            let call = ModelToolCall::exec_command(command).arg("yield_time_ms", 250);
+            model.reply(ModelReply::new().pause(&gate).call(call));
+            model.reply(ModelReply::new().pause(&never).delta("too late"));
+            let turn = wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap();
+            gate.wait_reached().unwrap();
+            wait!(thread.unsubscribe()).unwrap();
+            gate.release();
+            never.wait_reached().unwrap();
+            let resumed = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+            let pid = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+            match how {
+                "interrupt" => {
+                    wait!(turn.interrupt()).unwrap();
+                    assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::TurnLost);
+                }
+                _ => drop(turn),
+            }
+            wait_for_end(&pid);
+            model.reply("fine");
+            assert_eq!(wait!(resumed.run("again")).unwrap().final_response.as_deref(), Some("fine"), "{how}");
+            wait!(codex.close()).unwrap();
+        }
     }
 
     // The client gets no event of the command.

@@ -6,7 +6,7 @@ use openai_codex::types::{
     AskForApproval, SortDirection, ThreadItem, ThreadLoadedListParams, ThreadUnsubscribeStatus, TurnStatus,
 };
 use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, methods};
-use openai_codex_testkit::ModelReply;
+use openai_codex_testkit::{ModelReply, ModelToolCall, Phase};
 use serde_json::json;
 
 use crate::support::{Model, ids, with_both_clients};
@@ -154,6 +154,48 @@ with_both_clients! {
             );
             assert!(of_the_thread, "{event:?}");
         }
+    }
+
+    fn a_handle_from_before_an_unsubscribe_does_not_complete_without_the_missing_items(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let start = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
+        let mut thread = wait!(start.send()).unwrap();
+        for _ in 0..3 {
+            let (began, ends) = (model.gate(), model.gate());
+            let call = ModelToolCall::exec_command("true");
+            model.reply(ModelReply::new().pause(&began).message("first", Phase::Commentary).call(call));
+            model.reply(ModelReply::new().delta("answer").end_message().pause(&ends));
+            let turn = wait!(thread.turn("go").send()).unwrap();
+            let mut stream = turn.stream();
+            began.wait_reached().unwrap();
+            wait!(thread.unsubscribe()).unwrap();
+            began.release();
+            ends.wait_reached().unwrap();
+            thread = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+            let follower = wait!(thread.follow()).unwrap().unwrap();
+            ends.release();
+            let followed = wait!(follower.run()).unwrap();
+            assert_eq!(followed.final_response.as_deref(), Some("answer"));
+            let error = wait!(turn.run()).unwrap_err();
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TurnLost, Some(thread.id())), "{error}");
+            // What arrived before.
+            let partial = error.turn().unwrap();
+            assert!(partial.items.len() < followed.items.len() && partial.final_response.is_none(), "{partial:?}");
+            let (mut items, mut end) = (0, None);
+            while let Some(event) = wait!(stream.next()) {
+                match event {
+                    Ok(Notification::ItemCompleted(_)) => items += 1,
+                    Ok(Notification::TurnCompleted(_)) => panic!("the stream completes"),
+                    Ok(_) => {}
+                    Err(error) => end = Some(error.kind()),
+                }
+            }
+            assert_eq!((items, end), (partial.items.len(), Some(ErrorKind::TurnLost)));
+            let recovered = wait!(turn.recover()).unwrap();
+            assert_eq!((recovered.items.len(), recovered.final_response), (followed.items.len(), followed.final_response));
+        }
+        wait!(codex.close()).unwrap();
     }
 
     // On the real runtime.

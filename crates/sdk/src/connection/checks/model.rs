@@ -44,6 +44,15 @@ pub(crate) enum Ending {
 pub(crate) struct Request {
     pub(crate) waits: bool,
     pub(crate) start: Option<Start>,
+    /// Whether it unsubscribes from a thread, or resumes one.
+    pub(crate) about: Option<About>,
+}
+
+/// A request that ends or begins the events of a thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum About {
+    Unsubscribe(u8),
+    Resume(u8),
 }
 
 #[derive(Debug)]
@@ -51,6 +60,7 @@ pub(crate) struct Start {
     subscription: usize,
     unnamed: bool,
     since: u64,
+    sent: bool,
     cancelled: bool,
     expired: bool,
     early: Vec<Event>,
@@ -63,6 +73,8 @@ pub(crate) struct Subscription {
     pub(crate) created: bool,
     /// Events of the turn and of its sub-agents' turns.
     pub(crate) events: Vec<Event>,
+    /// Whether the client has unsubscribed from the thread and resumed it since.
+    has_gap: bool,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -118,6 +130,8 @@ pub(crate) struct Model {
     pub(crate) subscriptions: Vec<Subscription>,
     time: u64,
     turns: Vec<Turn>,
+    /// The threads that the client has unsubscribed from, each with the request.
+    unsubscribed: Vec<(u8, usize)>,
     parents: BTreeMap<u8, u8>,
     closed_roots: BTreeSet<u8>,
     /// The turns that the client has begun to interrupt.
@@ -138,22 +152,44 @@ impl Model {
         self.time
     }
 
-    pub(crate) fn request(&mut self) {
-        self.requests.push(Request { waits: true, start: None });
+    pub(crate) fn request(&mut self, about: Option<About>) {
+        self.requests.push(Request { waits: true, start: None, about });
+    }
+
+    /// Notes that a request was handed to the transport.
+    pub(crate) fn handle_sent(&mut self, request: usize) {
+        if let Some(start) = &mut self.requests[request].start {
+            start.sent = true;
+        }
+        match self.requests[request].about {
+            Some(About::Unsubscribe(thread)) => {
+                self.unsubscribed.retain(|(known, _)| *known != thread);
+                self.unsubscribed.push((thread, request));
+            }
+            Some(About::Resume(thread)) if self.unsubscribed.iter().any(|(known, _)| *known == thread) => {
+                let starts = self.starts_on(thread).filter(|start| start.sent);
+                let started: Vec<_> = starts.map(|start| start.subscription).collect();
+                let running = self.turns.iter().filter(|turn| turn.thread == Some(thread));
+                for subscription in running.flat_map(|turn| &turn.subscriptions).chain(&started) {
+                    self.subscriptions[*subscription].has_gap = true;
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Adds a subscription, and returns its index.
     fn subscribe(&mut self, thread: u8, turn: Option<u8>) -> usize {
-        let (created, events, ending) = (false, Vec::new(), None);
-        self.subscriptions.push(Subscription { thread, turn, created, events, ending });
+        let (created, events, has_gap, ending) = (false, Vec::new(), false, None);
+        self.subscriptions.push(Subscription { thread, turn, created, events, has_gap, ending });
         self.subscriptions.len() - 1
     }
 
     pub(crate) fn start(&mut self, thread: u8, unnamed: bool) {
         let (subscription, since) = (self.subscribe(thread, None), self.tick());
-        let start =
-            Start { subscription, unnamed, since, cancelled: false, expired: false, early: Vec::new() };
-        self.requests.push(Request { waits: true, start: Some(start) });
+        let (sent, cancelled, expired, early) = (false, false, false, Vec::new());
+        let start = Start { subscription, unnamed, since, sent, cancelled, expired, early };
+        self.requests.push(Request { waits: true, start: Some(start), about: None });
     }
 
     pub(crate) fn follow(&mut self, thread: u8, turn: u8) {
@@ -207,6 +243,16 @@ impl Model {
         }
         let request_state = &mut self.requests[request];
         if std::mem::take(&mut request_state.waits) {
+            match request_state.about {
+                Some(About::Unsubscribe(_)) if how == How::Error => {
+                    self.unsubscribed.retain(|(_, unsubscribe)| *unsubscribe != request);
+                }
+                Some(About::Resume(thread)) if !over => {
+                    self.unsubscribed
+                        .retain(|(known, unsubscribe)| *known != thread || request < *unsubscribe);
+                }
+                _ => {}
+            }
             self.out.push(Out::Resolve(request, result));
         }
     }
@@ -588,15 +634,17 @@ impl Subscription {
 
     fn take(&mut self, event: Event) {
         if self.ending.is_none() {
-            self.events.push(event);
+            if !self.has_gap {
+                self.events.push(event);
+            }
             if event.kind == Kind::Completed {
-                self.ending = Some(Ending::Completed);
+                self.ending = Some(if self.has_gap { Ending::Lost } else { Ending::Completed });
             }
         }
     }
 
     fn take_of_child(&mut self, event: Event) {
-        if self.ending.is_none() {
+        if self.ending.is_none() && !self.has_gap {
             self.events.push(event);
         }
     }

@@ -13,6 +13,10 @@ pub(crate) enum Op {
     Follow { turn: u8, stream: bool },
     /// The client stops following a turn that was over.
     Unfollow { subscription: u8 },
+    /// The client unsubscribes from a thread.
+    Unsubscribe { thread: u8 },
+    /// The client resumes a thread.
+    Resume { thread: u8 },
     /// The client writes a request, or discards it because no call waits for it any more.
     Write { request: u8 },
     /// The server responds to a request, possibly twice, or to an unknown request.
@@ -64,6 +68,8 @@ impl Op {
     pub(crate) fn read([op, a, b, c]: [u8; 4]) -> Self {
         let flush = c & 1 == 1;
         match op % 32 {
+            0 if c >= 192 => Self::Unsubscribe { thread: a },
+            0 if c >= 128 => Self::Resume { thread: a },
             0 => Self::Request,
             1..=3 => Self::Start { thread: a, stream: flush },
             4 if c >= 224 => Self::Follow { turn: a, stream: flush },

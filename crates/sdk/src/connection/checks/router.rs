@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::connection::backlog::{Backlog, Budget, Limits};
-use crate::connection::checks::model::{Ending, Event, Model, Out};
+use crate::connection::checks::model::{About, Ending, Event, Model, Out};
 use crate::connection::checks::op::{How, Kind, Op};
 use crate::connection::effect::Effect;
 use crate::connection::envelope::Incoming;
@@ -231,11 +231,15 @@ impl World {
     fn receive_response(&mut self, request: u8, how: How, turn: u8, flush: bool) {
         let request = usize::from(request) % (self.client_requests.len() + 1);
         self.serial += 1;
-        let result = match how {
+        let mut result = match how {
             How::WithTurn => Some(json!({"turn": {"id": turn_id(turn)}, "n": self.serial})),
             How::WithoutTurn => Some(json!({"n": self.serial})),
             How::Error | How::MalformedError => None,
         };
+        let about = self.model.requests.get(request).and_then(|request| request.about);
+        if let (Some(result), Some(About::Resume(thread))) = (&mut result, about) {
+            result["thread"] = json!({"id": thread_id(thread)});
+        }
         let id = match self.client_requests.get_mut(request) {
             Some(client_request) => {
                 client_request.written = true;
@@ -300,9 +304,11 @@ impl World {
     /// Runs an operation of the client.
     fn act(&mut self, op: Op) {
         match op {
-            Op::Request => self.register(None),
-            Op::Start { thread, stream } => self.register(Some((thread % THREADS, stream, false))),
-            Op::Compact { thread, stream } => self.register(Some((thread % THREADS, stream, true))),
+            Op::Request => self.register(None, None),
+            Op::Start { thread, stream } => self.register(Some((thread % THREADS, stream, false)), None),
+            Op::Compact { thread, stream } => self.register(Some((thread % THREADS, stream, true)), None),
+            Op::Unsubscribe { thread } => self.send_about(About::Unsubscribe(thread % THREADS)),
+            Op::Resume { thread } => self.send_about(About::Resume(thread % THREADS)),
             Op::Fail => {
                 let error = Error::new(ErrorKind::TransportClosed, "over");
                 assert_eq!(self.router.fail(&error), self.model.fail());
@@ -333,8 +339,13 @@ impl World {
 
     /// Registers a request. One that starts a turn has a thread, says whether it has a stream from the beginning, and
     /// whether it is a compaction.
-    fn register(&mut self, start: Option<(u8, bool, bool)>) {
-        let waiter = Waiter::new(self.client_requests.len(), "m", None);
+    fn register(&mut self, start: Option<(u8, bool, bool)>, about: Option<About>) {
+        let (method, thread) = match about {
+            None => ("m", None),
+            Some(About::Unsubscribe(thread)) => ("thread/unsubscribe", Some(thread_id(thread))),
+            Some(About::Resume(thread)) => ("thread/resume", Some(thread_id(thread))),
+        };
+        let waiter = Waiter::new(self.client_requests.len(), method, thread.as_deref());
         let subscription = start.map(|(thread, ..)| Subscription::new(thread));
         let intent = match (&subscription, start) {
             (Some(subscription), Some((_, _, true))) => Intent::Compact(subscription.clone()),
@@ -352,9 +363,18 @@ impl World {
             let stream = streams.then(|| open(&subscription));
             self.held.push(Held::new(subscription, Some(self.client_requests.len()), stream));
         } else {
-            self.model.request();
+            self.model.request(about);
         }
         self.client_requests.push(ClientRequest { id, resolved: false, written: false, cancelled: false });
+    }
+
+    /// Registers and writes a request that ends or begins the events of a thread.
+    fn send_about(&mut self, about: About) {
+        let request = self.client_requests.len();
+        self.register(None, Some(about));
+        if request < self.client_requests.len() {
+            self.write(request);
+        }
     }
 
     /// Follows a turn. It belongs to its thread, also if no event has named the thread.
@@ -388,8 +408,9 @@ impl World {
         if !std::mem::replace(&mut client_request.written, true) {
             let admission = self.router.admit(client_request.id, Slot::None, &Bytes::new());
             assert_eq!(admission == Admission::Write, waits);
-            if !waits {
-                self.model.discard_unsent(request);
+            match waits {
+                true => self.model.handle_sent(request),
+                false => self.model.discard_unsent(request),
             }
         }
     }

@@ -14,6 +14,7 @@ mod shared_servers;
 mod sweeps;
 mod turns;
 mod uncertain_starts;
+mod unsubscribed;
 mod watchdog;
 
 use std::collections::VecDeque;

@@ -325,7 +325,8 @@ class Thread:
     def unsubscribe(self) -> ThreadUnsubscribeResponse:
         """Stop the thread's events, and drop its functions and tools. For clients that open many threads.
 
-        A running turn continues without them. This object can then still read the thread, and start no turn.
+        A running turn continues without them, and its handle raises `TurnLostError` at the end. This object can then still read the
+        thread, and start no turn.
         """
         return self._opened().unsubscribe().wait()
 
@@ -583,7 +584,8 @@ class AsyncThread:
     async def unsubscribe(self) -> ThreadUnsubscribeResponse:
         """Stop the thread's events, and drop its functions and tools. For clients that open many threads.
 
-        A running turn continues without them. This object can then still read the thread, and start no turn.
+        A running turn continues without them, and its handle raises `TurnLostError` at the end. This object can then still read the
+        thread, and start no turn.
         """
         return await wait((await self._opened()).unsubscribe())
 

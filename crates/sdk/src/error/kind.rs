@@ -80,8 +80,8 @@ pub enum ErrorKind {
     /// [`ensure`](crate::AsyncThread::ensure) has found the turn interrupted, and its [`HalfDone`](crate::HalfDone) says to fail.
     /// [`Error::turn`](crate::Error::turn) holds what the turn produced before.
     TurnInterrupted,
-    /// The turn's end never arrived: the server reports that the turn is over, or no longer responds. The turn may have had
-    /// effects.
+    /// The turn's end never arrived: the server reports that the turn is over, or no longer responds. Or events are missing, because
+    /// the program [unsubscribed](crate::AsyncThread::unsubscribe) from the thread while the turn ran. The turn may have had effects.
     TurnLost,
     /// The turn has used its budget of tokens or model requests, and the client interrupted it. [`Error::turn`](crate::Error::turn)
     /// holds what it produced.

@@ -194,9 +194,11 @@ impl AsyncThread {
     /// call, even if the future is dropped, unless the server refuses or the runtime is lost.
     /// [`thread_resume`](crate::AsyncCodex::thread_resume) subscribes again, with its own handlers, and returns a new handle.
     ///
-    /// **A running turn continues** without the thread's handlers and tools. Its handles and streams receive no more events. They
-    /// end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) when the turn is over and
-    /// [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) has passed. Interrupt the turn first, or wait for its end.
+    /// **A running turn continues** without the thread's handlers and tools. Its handles and streams receive no more events, also
+    /// after a resume of the thread. They end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) when the turn is over. If the
+    /// thread was not resumed before that, [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) must pass, too. Interrupt the
+    /// turn first, or wait for its end. Otherwise [`recover`](crate::AsyncTurnHandle::recover) reads the result of a turn that is over, and
+    /// [`follow`](crate::AsyncThread::follow) of the resumed thread returns a handle of a turn that runs.
     ///
     /// On the wire: `thread/unsubscribe`. The response contains whether the client was subscribed. Runtime 0.163.0 keeps the thread
     /// loaded for a time, and still sends its status changes.
@@ -391,9 +393,11 @@ impl Thread {
     /// call, unless the server refuses or the runtime is lost. [`thread_resume`](crate::Codex::thread_resume) subscribes again,
     /// with its own handlers, and returns a new handle.
     ///
-    /// **A running turn continues** without the thread's handlers and tools. Its handles and streams receive no more events. They
-    /// end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) when the turn is over and
-    /// [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) has passed. Interrupt the turn first, or wait for its end.
+    /// **A running turn continues** without the thread's handlers and tools. Its handles and streams receive no more events, also
+    /// after a resume of the thread. They end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) when the turn is over. If the
+    /// thread was not resumed before that, [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) must pass, too. Interrupt the
+    /// turn first, or wait for its end. Otherwise [`recover`](crate::TurnHandle::recover) reads the result of a turn that is over, and
+    /// [`follow`](crate::Thread::follow) of the resumed thread returns a handle of a turn that runs.
     ///
     /// On the wire: `thread/unsubscribe`. The response contains whether the client was subscribed. Runtime 0.163.0 keeps the thread
     /// loaded for a time, and still sends its status changes.

@@ -123,8 +123,8 @@ pub(super) fn advice(error: &JsonRpcError, kind: ErrorKind) -> Option<&'static s
              thread may have run. Restore the file, or start another thread, which may repeat what this one has done",
         ),
         ErrorKind::ThreadNotFound if error.message.starts_with(NO_ARCHIVED) => Some(
-            "; the home has no archived thread with this id: the thread is not archived, has not run a turn, is ephemeral, or was \
-             deleted. Resume the thread to see whether it is stored",
+            "; the home has no archived thread with this id. If the thread is stored, it is not archived: open it with `thread_resume`. Start \
+             another thread if it has not run a turn, is ephemeral, or was deleted",
         ),
         // The server also says `thread not found` of a stored thread that it does not have loaded.
         ErrorKind::ThreadNotFound if !error.message.starts_with("thread not found: ") => Some(

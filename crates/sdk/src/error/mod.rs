@@ -383,7 +383,7 @@ mod tests {
         let error = refusal(-32600, "no archived rollout found for thread id t", None);
         assert_eq!(error.kind(), ErrorKind::ThreadNotFound);
         let text = error.to_string();
-        assert!(text.contains("the thread is not archived") && !text.contains("no stored thread"), "{text}");
+        assert!(text.contains("it is not archived") && !text.contains("no stored thread"), "{text}");
     }
 
     #[test]

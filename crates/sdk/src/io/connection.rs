@@ -14,6 +14,7 @@ use crate::io::closing;
 use crate::io::interruption::Interruption;
 use crate::io::shared::{Connection, Ended, Shared};
 use crate::io::turn_subscription::TurnSubscription;
+use crate::io::watchdog;
 
 impl Connection {
     /// The error without the keys and tokens that were sent on this connection.
@@ -126,6 +127,14 @@ impl Connection {
     /// Notes that the server sends no more events of a thread.
     pub(crate) fn note_unsubscribed(&self, thread_id: &str) {
         self.shared.router().lose_sight(thread_id);
+    }
+
+    /// Ends the waits for a thread's turns whose events did not arrive, because the client had unsubscribed. The server has just said
+    /// that no turn runs in the thread.
+    pub(crate) fn end_unseen_turns(&self, thread_id: &str) {
+        for turn_id in self.turns_on(thread_id) {
+            self.shared.begin(Box::pin(watchdog::end_unseen(self.shared.clone(), turn_id)));
+        }
     }
 
     /// Waits until the server runs a turn. Returns `false` if the turn is over.

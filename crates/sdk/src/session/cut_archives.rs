@@ -8,15 +8,8 @@ use serde_json::value::to_raw_value;
 
 use crate::background::Boxed;
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::moved_files::{ARCHIVE, is_archived};
 use crate::session::runtime::Session;
-
-/// The folder of archived threads, in a home.
-pub(crate) const ARCHIVE: &str = "archived_sessions";
-
-/// Whether this is the path of an archived thread. No field of a thread says that.
-pub(crate) fn is_archived(path: Option<&str>) -> bool {
-    path.is_some_and(|path| path.split(['/', '\\']).any(|part| part == ARCHIVE))
-}
 
 /// Where a thread is.
 pub(crate) enum Place {

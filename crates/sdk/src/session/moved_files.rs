@@ -4,15 +4,15 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{ThreadReadParams, ThreadStatus};
+use openai_codex_protocol::types::{Thread, ThreadStatus};
 
 use crate::error::Error;
-use crate::session::cut_archives::is_archived;
-use crate::session::runtime::Session;
+
+/// The folder of archived threads, in a home.
+pub(crate) const ARCHIVE: &str = "archived_sessions";
 
 /// The pause between two looks for a file.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long the client looks for a file that seems to be missing. A runtime looks for such a file itself, for 0.15 s for each request.
 const LIMIT: Duration = Duration::from_millis(300);
@@ -29,30 +29,23 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
-    /// Whether to look again for a file that was not found, after a pause. True at least once.
-    pub(crate) async fn again(&mut self, session: &Session) -> bool {
-        let goes_on = !self.is_over(LIMIT);
-        if goes_on {
-            session.connection.sleep(PAUSE).await;
-        }
-        goes_on
+    /// Whether to look again for a file that was not found, after a pause.
+    pub(crate) fn again(&mut self) -> bool {
+        !self.is_over(LIMIT)
     }
 
-    /// Whether to repeat a request, after a pause: the server may have refused it only because it was moving a file.
-    pub(super) async fn repeat(&mut self, session: &Session, thread_id: Option<&str>, error: &Error) -> bool {
-        let goes_on = if error.is_of_unread_file() {
+    /// Whether to repeat a request, after a pause: the server may have refused it only because it was moving a file. `read`: reads the
+    /// thread, if the server knows it.
+    pub(super) async fn repeat(&mut self, error: &Error, read: impl Future<Output = Option<Thread>>) -> bool {
+        if error.is_of_unread_file() {
             !self.is_over(LIMIT_OF_FOUND)
         } else if error.is_of_missing_file() {
             !self.is_over(LIMIT)
-        } else if error.is_of_unfound_file() {
-            !self.is_over(LIMIT) && self.is_moving(session, thread_id).await
+        } else if error.is_of_unfound_file() && !self.is_over(LIMIT) {
+            read.await.is_some_and(|thread| self.is_moving(&thread))
         } else {
             false
-        };
-        if goes_on {
-            session.connection.sleep(PAUSE).await;
         }
-        goes_on
     }
 
     fn is_over(&mut self, limit: Duration) -> bool {
@@ -61,13 +54,14 @@ impl Looks {
 
     /// Whether a file may be moving that the server has not found. The server also finds no file of a thread that it does not store, and of
     /// one that stays in the archive.
-    async fn is_moving(&mut self, session: &Session, thread_id: Option<&str>) -> bool {
-        let Some(thread_id) = thread_id else { return false };
-        let params = ThreadReadParams::new(thread_id).include_turns(false);
-        let read = session.call_once::<methods::ThreadRead>(&params, Some(thread_id)).await;
-        let Ok(thread) = read.map(|read| read.thread) else { return false };
+    fn is_moving(&mut self, thread: &Thread) -> bool {
         let is_archived = is_archived(thread.path.as_deref());
         let stays_archived = mem::replace(&mut self.was_archived, is_archived) && is_archived;
         matches!(thread.status, ThreadStatus::NotLoaded(_)) && !stays_archived
     }
+}
+
+/// Whether this is the path of an archived thread. No field of a thread says that.
+pub(crate) fn is_archived(path: Option<&str>) -> bool {
+    path.is_some_and(|path| path.split(['/', '\\']).any(|part| part == ARCHIVE))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{ThreadReadParams, Turn, TurnItemsView, TurnStatus};
+use openai_codex_protocol::types::{ThreadReadParams, ThreadStatus, Turn, TurnItemsView, TurnStatus};
 use serde_json::json;
 
 use crate::background::Boxed;
@@ -18,20 +18,31 @@ pub(crate) async fn running_turn(session: &Session, thread_id: &str) -> Result<O
     Ok(latest.into_iter().find(|turn| turn.status == TurnStatus::InProgress))
 }
 
-/// Notes the turn that runs in a thread to which this client has just subscribed. The server has reported its start to other clients
-/// only. Otherwise the client would take it for a turn of its own as soon as an input joins it, and interrupt it with its call.
+/// Compares what the client knows of a thread's turns with the status that the response to a resume names. The client has received no
+/// events of the thread before, if it had unsubscribed or was not subscribed yet.
+pub(crate) fn compare_turns<'a>(
+    session: &'a Session,
+    thread_id: &'a str,
+    resumed: &'a ThreadStatus,
+) -> Boxed<'a, ()> {
+    Box::pin(async move {
+        if !matches!(resumed, ThreadStatus::Active(_)) {
+            session.connection.end_unseen_turns(thread_id);
+        } else if session.shares_server && !session.connection.is_busy(thread_id) {
+            note_running_turn(session, thread_id).await;
+        }
+    })
+}
+
+/// Notes the turn that another client has started. The server has reported its start to other clients only. Otherwise the client would
+/// take it for a turn of its own as soon as an input joins it, and interrupt it with its call.
 ///
 /// The turn stays unknown if the server does not name it. Then the first message of a joined turn says whose turn it is.
-pub(crate) fn note_running_turn<'a>(session: &'a Session, thread_id: &'a str) -> Boxed<'a, ()> {
-    Box::pin(async move {
-        if !session.shares_server || session.connection.is_busy(thread_id) {
-            return;
-        }
-        let Ok(Some(turn)) = running_turn(session, thread_id).await else { return };
-        let subscription = TurnSubscription::new(thread_id.into(), false, &session.connection.budget);
-        let noted = Noted { session, subscription: Arc::new(subscription) };
-        let _ = bind(session, &noted.subscription, &turn).await;
-    })
+async fn note_running_turn(session: &Session, thread_id: &str) {
+    let Ok(Some(turn)) = running_turn(session, thread_id).await else { return };
+    let subscription = TurnSubscription::new(thread_id.into(), false, &session.connection.budget);
+    let noted = Noted { session, subscription: Arc::new(subscription) };
+    let _ = bind(session, &noted.subscription, &turn).await;
 }
 
 /// Releases a subscription from which nobody reads. The client keeps what it knows of the turn.

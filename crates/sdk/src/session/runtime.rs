@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use openai_codex_protocol::types::{InitializeResponse, ThreadResumeParams, ThreadResumeResponse};
+use openai_codex_protocol::types::{
+    InitializeResponse, Thread, ThreadReadParams, ThreadResumeParams, ThreadResumeResponse,
+};
 use openai_codex_protocol::{ClientRequest, methods};
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, watch};
@@ -25,7 +27,7 @@ use crate::io::shared::{ClientThreads, Connection};
 use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::options::method_class::ClassTimeouts;
-use crate::session::moved_files::Looks;
+use crate::session::moved_files::{self, Looks};
 use crate::session::schema_probe::SchemaProbe;
 use crate::session::version;
 
@@ -207,6 +209,13 @@ impl Session {
         })
     }
 
+    /// Reads a thread without its turns. `None`: the server does not know it.
+    async fn read_once(&self, thread_id: Option<&str>) -> Option<Thread> {
+        let params = ThreadReadParams::new(thread_id?).include_turns(false);
+        let read = self.call_once::<methods::ThreadRead>(&params, thread_id).await;
+        read.ok().map(|read| read.thread)
+    }
+
     /// Makes a request and returns its result as JSON text. With `handlers`, the request opens a thread. With `transport`, it loads a
     /// thread, as [`resume`](Self::resume) does. Not generic over the method, so that it is compiled once.
     fn send<'a>(
@@ -223,7 +232,9 @@ impl Session {
                 match self.send_once(method, params.as_deref(), thread_id, handlers.clone(), transport).await
                 {
                     // The request had no effect.
-                    Err(error) if looks.repeat(self, thread_id, &error).await => {}
+                    Err(error) if looks.repeat(&error, self.read_once(thread_id)).await => {
+                        self.connection.sleep(moved_files::PAUSE).await;
+                    }
                     sent => return sent,
                 }
             }

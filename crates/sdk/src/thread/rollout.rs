@@ -17,9 +17,8 @@ use serde_json::{Value, json};
 
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::cut_archives::{ARCHIVE, is_archived};
 use crate::session::load_options::LoadOptions;
-use crate::session::moved_files::Looks;
+use crate::session::moved_files::{self, ARCHIVE, Looks, is_archived};
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::Settings;
@@ -142,7 +141,9 @@ pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Resu
     let (path, contents) = loop {
         let (path, contents) = read_stored(&session, thread).await?;
         match contents {
-            Err(error) if error.kind() == ErrorKind::Internal && looks.again(&session).await => {}
+            Err(error) if error.kind() == ErrorKind::Internal && looks.again() => {
+                session.connection.sleep(moved_files::PAUSE).await;
+            }
             contents => break (path, contents.map_err(|error| error.with_thread(Some(&thread.id)))?),
         }
     };

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use openai_codex::types::{
-    AskForApproval, SortDirection, ThreadItem, ThreadLoadedListParams, ThreadUnsubscribeStatus, TurnStatus,
+    AskForApproval, SortDirection, ThreadItem, ThreadLoadedListParams, ThreadStatus, ThreadUnsubscribeStatus,
+    TurnStatus,
 };
-use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, methods};
+use openai_codex::{ApprovalMode, EnsureOutcome, ErrorKind, Event, Notification, methods};
 use openai_codex_testkit::{ModelReply, ModelToolCall, Phase};
 use serde_json::json;
 
@@ -154,6 +155,26 @@ with_both_clients! {
             );
             assert!(of_the_thread, "{event:?}");
         }
+    }
+
+    fn a_turn_that_ended_during_an_unsubscribe_keeps_no_call_waiting(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("one").pause(&gate));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        gate.wait_reached().unwrap();
+        wait!(thread.unsubscribe()).unwrap();
+        gate.release();
+        while !matches!(wait!(thread.read().send()).unwrap().thread.status, ThreadStatus::Idle(_)) {}
+        let again = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        model.reply("two");
+        let ensured = wait!(again.ensure("key", "next").run()).unwrap();
+        assert_eq!(ensured.outcome, EnsureOutcome::Ran);
+        assert_eq!(ensured.result.final_response.as_deref(), Some("two"));
+        assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::TurnLost);
+        wait!(codex.close()).unwrap();
     }
 
     fn a_handle_from_before_an_unsubscribe_does_not_complete_without_the_missing_items(start, wait) {

@@ -159,8 +159,14 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
     loop {
         // The wait fails if the connection has ended.
         let _ = timeout(START_WAIT, until(&mut phase, Phase::has_begun)).await;
+        // Once the thread is resumed, the end of such a turn arrives. Its commands stay unknown.
+        let of_others = shared.router().commands_of_others(&turn_id);
+        let end_all = async |commands: Arc<[Box<str>]>| match &of_others {
+            Some(of_others) => end_unseen_commands(shared, interruption, of_others).await,
+            None => end_commands(shared, interruption, &commands).await,
+        };
         let response = select! {
-            commands = end_of(shared, &mut phase) => return end_commands(shared, interruption, &commands?).await,
+            commands = end_of(shared, &mut phase) => return end_all(commands?).await,
             response = call::<methods::TurnInterrupt>(shared, &thread_id, &params) => response.map(drop),
             () = unseen_end.as_mut() => break,
         };
@@ -168,9 +174,7 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
             Ok(()) => break,
             Err(error) if error.kind() == ErrorKind::TurnNotActive && begun.elapsed() < REFUSAL_LIMIT => {
                 select! {
-                    commands = end_of(shared, &mut phase) => {
-                        return end_commands(shared, interruption, &commands?).await;
-                    },
+                    commands = end_of(shared, &mut phase) => return end_all(commands?).await,
                     () = unseen_end.as_mut() => break,
                     () = sleep(pause) => {},
                 }

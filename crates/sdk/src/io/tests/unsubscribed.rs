@@ -135,3 +135,27 @@ async fn a_turn_past_its_timeout_is_interrupted_behind_a_gap() {
     let (_, End::Lost(error)) = end_of(&subscription).await else { panic!("completed") };
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_ends_unseen_commands_although_the_end_arrives_before_its_response() {
+    let (connection, mut peer, subscription) = turn(TurnLimits::default()).await;
+    call(&connection, &mut peer, "thread/unsubscribe").await;
+    connection.note_unsubscribed("t");
+    call(&connection, &mut peer, "thread/resume").await;
+    let interrupting = connection.interrupt(&subscription, "u".into());
+    let server = async {
+        let request = peer.receive().await;
+        assert_eq!(request["method"], "turn/interrupt");
+        peer.completed("u").await;
+        let request = peer.receive().await;
+        assert_eq!(request["method"], "thread/backgroundTerminals/list");
+        let terminal = json!({"itemId": "c", "processId": "7", "command": "sleep", "cwd": "/"});
+        peer.send(json!({"id": request["id"], "result": {"data": [terminal]}})).await;
+        let request = peer.receive().await;
+        assert_eq!(request["method"], "thread/backgroundTerminals/terminate");
+        assert_eq!(request["params"]["processId"], "7");
+        peer.send(json!({"id": request["id"], "result": {"terminated": true}})).await;
+    };
+    let (interrupted, ()) = tokio::join!(interrupting, server);
+    interrupted.unwrap();
+}

@@ -37,6 +37,7 @@ const REPEATABLE: &[&str] = &[
     "fs/readFile",
     "fuzzyFileSearch",
     "plugin/search",
+    "thread/backgroundTerminals/terminate",
     "thread/realtime/listVoices",
     "thread/resume",
     "thread/search",

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use openai_codex::types::TurnStatus;
 use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox};
+use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
 use crate::interrupts::next_end;
-use crate::support::{Model, has_user_text, spawn_subagent, with_both_clients};
+use crate::reconnects::config;
+use crate::support::{Model, RunningServer, has_user_text, spawn_subagent, with_both_clients};
 
 /// A turn on a new thread, whose command runs in the background while the model waits. Evaluates to the client's thread, the
 /// turn, the id of the command's process, and the gate for which the model waits.
@@ -265,6 +267,24 @@ with_both_clients! {
         assert!(Path::new("/proc").join(&pid).exists());
         wait!(codex.close()).unwrap();
         wait_for_end(&pid);
+    }
+
+    fn an_interrupt_ends_the_commands_of_its_turn_although_the_connection_is_lost_meanwhile(start, wait) {
+        const TERMINATE: &str = "thread/backgroundTerminals/terminate";
+        // The request does not arrive, or its response does not.
+        for place in [Place::method(Flow::ToServer, TERMINATE).inside(), Place::method(Flow::ToServer, TERMINATE).after()] {
+            let model = Model::start();
+            let server = RunningServer::on_socket(&model);
+            let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+            proxy.plan(Plan::new().at(place, Fault::Cut));
+            let codex = start!(config(&proxy)).unwrap();
+            let (thread, turn, pid, _gate) = turn_with_a_command!(model, codex, wait);
+            wait!(turn.interrupt()).unwrap();
+            wait_for_end(&pid);
+            model.reply("fine");
+            assert_eq!(wait!(thread.run("again")).unwrap().final_response.as_deref(), Some("fine"));
+            wait!(codex.close()).unwrap();
+        }
     }
 
     // The client gets no event of the command. A call interrupts the turn, or a drop does.

@@ -243,7 +243,8 @@ impl<W> TurnBuffer<W> {
             // Each event counts, also after the first one beyond the budget.
             events.clone().fold(false, |exceeded, event| usage.handle_child_event(turn_id, event) | exceeded)
         });
-        if self.gap.is_some() {
+        if let Some(gap) = &mut self.gap {
+            gap.hides_events = true;
             return exceeded;
         }
         let events = events.of_child();

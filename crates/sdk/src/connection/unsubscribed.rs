@@ -1,15 +1,15 @@
 //! The threads that the program has unsubscribed from. The client does not subscribe to them again after a reconnect. If the program
-//! does while a turn runs, the events in between are missing.
+//! subscribes again while a turn runs, the events in between are missing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 
-/// How many threads are remembered.
-const MAX_THREADS: usize = 1_024;
+/// How many requests are remembered.
+const MAX_REQUESTS: usize = 1_024;
 
-/// The latest threads that the program has unsubscribed from, each with the id of the request.
+/// The latest requests to unsubscribe that the server has not refused, each with its thread and its id.
 #[derive(Debug, Default)]
 pub(crate) struct Unsubscribed(VecDeque<(Arc<str>, i64)>);
 
@@ -24,8 +24,7 @@ impl Unsubscribed {
 
     /// Adds a thread that a request has unsubscribed from.
     pub(crate) fn add(&mut self, thread_id: &str, request: i64) {
-        self.0.retain(|(known, _)| **known != *thread_id);
-        if self.0.len() == MAX_THREADS {
+        if self.0.len() == MAX_REQUESTS {
             self.0.pop_front();
         }
         self.0.push_back((thread_id.into(), request));
@@ -65,9 +64,12 @@ mod tests {
         threads.add("t", 4);
         threads.handle_refused(3);
         assert!(threads.contains("t"));
+        threads.add("t", 5);
+        threads.handle_refused(5);
+        assert!(threads.contains("t"));
         threads.handle_refused(4);
         assert!(!threads.contains("t"));
-        (0..MAX_THREADS as i64 + 1).for_each(|request| threads.add(&request.to_string(), request));
+        (0..MAX_REQUESTS as i64 + 1).for_each(|request| threads.add(&request.to_string(), request));
         assert!(!threads.contains("0") && threads.contains("1"));
     }
 }

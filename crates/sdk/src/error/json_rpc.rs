@@ -53,7 +53,7 @@ impl JsonRpcError {
 
     /// Whether the server has found a file of a thread's stored history, and then cannot read it.
     pub(super) fn is_of_unread_file(&self) -> bool {
-        self.message.contains(UNREAD_LINEAGE)
+        self.message.contains(UNREAD_LINEAGE) && self.message.contains("No such file")
     }
 
     /// Whether the server finds no file of a thread.

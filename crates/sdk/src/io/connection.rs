@@ -130,9 +130,11 @@ impl Connection {
     }
 
     /// Ends the waits for a thread's turns whose events did not arrive, because the client had unsubscribed. The server has just said
-    /// that no turn runs in the thread.
-    pub(crate) fn end_unseen_turns(&self, thread_id: &str) {
-        for turn_id in self.turns_on(thread_id) {
+    /// that no turn runs in the thread, or only this one.
+    pub(crate) fn end_unseen_turns(&self, thread_id: &str, running: Option<&str>) {
+        let listed = |turn_id: &Arc<str>| self.shared.router().listed_id(turn_id);
+        let over = self.turns_on(thread_id).into_iter();
+        for turn_id in over.filter(|turn_id| running.is_none_or(|running| *listed(turn_id) != *running)) {
             self.shared.begin(Box::pin(watchdog::end_unseen(self.shared.clone(), turn_id)));
         }
     }

@@ -430,7 +430,8 @@ impl Resume {
                     if attempts > ATTEMPTS {
                         self.hold = None;
                     }
-                    if attempts == ATTEMPTS {
+                    if self.is_loaded && attempts == ATTEMPTS {
+                        self.slot = None;
                         // The start may not have reached the server. An error shows at the next attempt.
                         drop(self.store().await);
                     }

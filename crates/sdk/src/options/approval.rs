@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 /// The default of a new thread is [`AutoReview`](Self::AutoReview). It is [`Ask`](Self::Ask) if the thread or its client has a handler
 /// for approvals. An entry `approval_policy` or `approvals_reviewer` of the thread's `config` replaces the default. A resumed
 /// or forked thread keeps its mode, unless the call sets a mode or a handler for approvals. A turn keeps the thread's mode,
-/// unless it sets one, which then stays with the thread. If that mode is `AutoReview`, and the client has a handler for approvals, the
-/// turn sets `Ask`'s reviewer: the handler decides.
+/// unless it sets one, which then stays with the thread. If the turn sets none, the thread's mode is `AutoReview`, and the client has a
+/// handler for approvals, the new turn sets the reviewer of `Ask`: the handler decides. The thread keeps that reviewer, for all clients
+/// of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ApprovalMode {

@@ -62,7 +62,8 @@ pub(crate) async fn runs_turn(session: &Session, thread_id: &str, resumed: &Thre
             session.connection.sleep(STATUS_PAUSE).await;
         }
     }
-    session.connection.is_busy(thread_id)
+    // Not a turn whose end was not reported, because the client had unsubscribed.
+    session.connection.is_starting(thread_id) || !session.connection.running_turns(thread_id).is_empty()
 }
 
 /// Fails if a new thread did not get a requested setting. No turn can have run in it yet.

@@ -2,7 +2,7 @@
 //! finds the file in neither place for a moment, and refuses requests as if the file were missing.
 
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openai_codex_protocol::types::{Thread, ThreadStatus};
 
@@ -14,42 +14,45 @@ pub(crate) const ARCHIVE: &str = "archived_sessions";
 /// The pause between two looks for a file.
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long the client looks for a file that seems to be missing. A runtime looks for such a file itself, for 0.15 s for each request.
-const LIMIT: Duration = Duration::from_millis(300);
+/// How often the client looks again for a file that the server does not find at once.
+const LOOKS: u32 = 15;
+
+/// The same, if the server has looked for the file for 0.15 s itself.
+const LOOKS_AFTER_WAIT: u32 = 3;
 
 /// The same, while the server finds the file and then cannot read it: it was moved in between.
-const LIMIT_OF_FOUND: Duration = Duration::from_secs(1);
+const LOOKS_FOR_FOUND: u32 = 50;
 
 /// The looks of one call for a thread's file.
 #[derive(Default)]
-pub(crate) struct Looks {
-    /// When the file was not found first.
-    began: Option<Instant>,
+pub(crate) struct FileSearch {
+    looks: u32,
     was_archived: bool,
 }
 
-impl Looks {
+impl FileSearch {
     /// Whether to look again for a file that was not found, after a pause.
-    pub(crate) fn again(&mut self) -> bool {
-        !self.is_over(LIMIT)
+    pub(crate) fn look_again(&mut self) -> bool {
+        self.allows(LOOKS)
     }
 
-    /// Whether to repeat a request, after a pause: the server may have refused it only because it was moving a file. `read`: reads the
-    /// thread, if the server knows it.
+    /// Whether to repeat a request, after a pause: the server may have refused it only because it was moving a file. A server that does
+    /// not find the file has not begun to carry the request out. `read`: reads the thread, if the server knows it.
     pub(super) async fn repeat(&mut self, error: &Error, read: impl Future<Output = Option<Thread>>) -> bool {
         if error.is_of_unread_file() {
-            !self.is_over(LIMIT_OF_FOUND)
+            self.allows(LOOKS_FOR_FOUND)
         } else if error.is_of_missing_file() {
-            !self.is_over(LIMIT)
-        } else if error.is_of_unfound_file() && !self.is_over(LIMIT) {
+            self.allows(LOOKS_AFTER_WAIT)
+        } else if error.is_of_unfound_file() && self.allows(LOOKS) {
             read.await.is_some_and(|thread| self.is_moving(&thread))
         } else {
             false
         }
     }
 
-    fn is_over(&mut self, limit: Duration) -> bool {
-        self.began.get_or_insert_with(Instant::now).elapsed() >= limit
+    fn allows(&mut self, looks: u32) -> bool {
+        self.looks += 1;
+        self.looks <= looks
     }
 
     /// Whether a file may be moving that the server has not found. The server also finds no file of a thread that it does not store, and of

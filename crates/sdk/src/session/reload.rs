@@ -15,7 +15,7 @@ use crate::session::apply_settings::ResumedThread;
 use crate::session::cut_archives;
 use crate::session::live_threads::resume_params;
 use crate::session::load_options::LoadOptions;
-use crate::session::running_turn::compare_turns;
+use crate::session::running_turn::update_turns;
 use crate::session::runtime::Session;
 use crate::session::service_tiers::KnownTiers;
 use crate::session::supervisor::ClientCore;
@@ -233,7 +233,7 @@ impl ThreadState {
             return Err(LoadOptions::lost(&option, &self.id));
         }
         let active = apply_settings::runs_turn(session, &self.id, &response.thread.status).await;
-        compare_turns(session, &self.id, &response.thread.status).await;
+        update_turns(session, &self.id, &response.thread.status).await;
         let current = current_settings!(response);
         let resumed = ResumedThread { current, active, ephemeral: false, tiers: KnownTiers::default() };
         let requested = self.live.settings_to_restore();

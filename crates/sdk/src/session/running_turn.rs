@@ -18,31 +18,41 @@ pub(crate) async fn running_turn(session: &Session, thread_id: &str) -> Result<O
     Ok(latest.into_iter().find(|turn| turn.status == TurnStatus::InProgress))
 }
 
-/// Compares what the client knows of a thread's turns with the status that the response to a resume names. The client has received no
-/// events of the thread before, if it had unsubscribed or was not subscribed yet.
-pub(crate) fn compare_turns<'a>(
+/// Corrects what the client knows of a thread's running turns, after a resume that named this status. The client has received no events of
+/// the thread before, if it had unsubscribed or was not subscribed yet.
+pub(crate) fn update_turns<'a>(
     session: &'a Session,
     thread_id: &'a str,
     resumed: &'a ThreadStatus,
 ) -> Boxed<'a, ()> {
     Box::pin(async move {
+        let Session { connection, shares_server, .. } = session;
         if !matches!(resumed, ThreadStatus::Active(_)) {
-            session.connection.end_unseen_turns(thread_id);
-        } else if session.shares_server && !session.connection.is_busy(thread_id) {
-            note_running_turn(session, thread_id).await;
+            return connection.end_unseen_turns(thread_id, None);
+        }
+        let known = connection.turns_on(thread_id);
+        let has_unseen = known.len() > connection.running_turns(thread_id).len();
+        // Without a response, the turns stay as they are.
+        if (*shares_server || has_unseen)
+            && !connection.is_starting(thread_id)
+            && let Ok(running) = running_turn(session, thread_id).await
+        {
+            connection.end_unseen_turns(thread_id, running.as_ref().map(|turn| &*turn.id));
+            if let Some(turn) =
+                running.filter(|turn| *shares_server && !known.iter().any(|id| **id == turn.id))
+            {
+                note(session, thread_id, &turn).await;
+            }
         }
     })
 }
 
-/// Notes the turn that another client has started. The server has reported its start to other clients only. Otherwise the client would
-/// take it for a turn of its own as soon as an input joins it, and interrupt it with its call.
-///
-/// The turn stays unknown if the server does not name it. Then the first message of a joined turn says whose turn it is.
-async fn note_running_turn(session: &Session, thread_id: &str) {
-    let Ok(Some(turn)) = running_turn(session, thread_id).await else { return };
+/// Notes a turn that another client has started. The server has reported its start to other clients only. Without this note, the client
+/// would take the turn for its own as soon as an input joins it, and interrupt it with its call.
+async fn note(session: &Session, thread_id: &str, turn: &Turn) {
     let subscription = TurnSubscription::new(thread_id.into(), false, &session.connection.budget);
     let noted = Noted { session, subscription: Arc::new(subscription) };
-    let _ = bind(session, &noted.subscription, &turn).await;
+    let _ = bind(session, &noted.subscription, turn).await;
 }
 
 /// Releases a subscription from which nobody reads. The client keeps what it knows of the turn.

@@ -27,7 +27,7 @@ use crate::io::shared::{ClientThreads, Connection};
 use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::options::method_class::ClassTimeouts;
-use crate::session::moved_files::{self, Looks};
+use crate::session::moved_files::{self, FileSearch};
 use crate::session::schema_probe::SchemaProbe;
 use crate::session::version;
 
@@ -227,12 +227,12 @@ impl Session {
         transport: Option<u32>,
     ) -> Boxed<'a, Result<(String, u32)>> {
         Box::pin(async move {
-            let mut looks = Looks::default();
+            let mut search = FileSearch::default();
             loop {
                 match self.send_once(method, params.as_deref(), thread_id, handlers.clone(), transport).await
                 {
                     // The request had no effect.
-                    Err(error) if looks.repeat(&error, self.read_once(thread_id)).await => {
+                    Err(error) if search.repeat(&error, self.read_once(thread_id)).await => {
                         self.connection.sleep(moved_files::PAUSE).await;
                     }
                     sent => return sent,

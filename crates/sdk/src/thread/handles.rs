@@ -196,7 +196,7 @@ impl AsyncThread {
     ///
     /// **A running turn continues** without the thread's handlers and tools. Its handles and streams receive no more events, also
     /// after a resume of the thread. They end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) when the turn is over. If the
-    /// thread was not resumed before that, [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) must pass, too. Interrupt the
+    /// program does not resume the thread, [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) must pass, too. Interrupt the
     /// turn first, or wait for its end. Otherwise [`recover`](crate::AsyncTurnHandle::recover) reads the result of a turn that is over, and
     /// [`follow`](crate::AsyncThread::follow) of the resumed thread returns a handle of a turn that runs.
     ///
@@ -395,7 +395,7 @@ impl Thread {
     ///
     /// **A running turn continues** without the thread's handlers and tools. Its handles and streams receive no more events, also
     /// after a resume of the thread. They end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) when the turn is over. If the
-    /// thread was not resumed before that, [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) must pass, too. Interrupt the
+    /// program does not resume the thread, [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) must pass, too. Interrupt the
     /// turn first, or wait for its end. Otherwise [`recover`](crate::TurnHandle::recover) reads the result of a turn that is over, and
     /// [`follow`](crate::Thread::follow) of the resumed thread returns a handle of a turn that runs.
     ///

@@ -17,7 +17,7 @@ use crate::session::apply_settings::{
 use crate::session::config_entries::NamedEntries;
 use crate::session::live_threads::{LiveThread, LoadPoint};
 use crate::session::load_options::{LoadOptions, load_options};
-use crate::session::running_turn::compare_turns;
+use crate::session::running_turn::update_turns;
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::service_tiers::KnownTiers;
 use crate::session::stored_model;
@@ -369,7 +369,7 @@ impl Resume<'_> {
             .await
             .map_err(|error| missing_folder::explain(error, self.core, params.cwd.as_deref()))?;
         let active = runs_turn(self.session, self.thread_id, &response.thread.status).await;
-        compare_turns(self.session, self.thread_id, &response.thread.status).await;
+        update_turns(self.session, self.thread_id, &response.thread.status).await;
         let mut current = current_settings!(response);
         let Self { core, session, thread_id, .. } = self;
         let keeping = Keeping { core, session, thread_id, wanted: &wanted.restorable, named: &wanted.named };

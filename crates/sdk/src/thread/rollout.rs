@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::load_options::LoadOptions;
-use crate::session::moved_files::{self, ARCHIVE, Looks, is_archived};
+use crate::session::moved_files::{self, ARCHIVE, FileSearch, is_archived};
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::Settings;
@@ -137,11 +137,11 @@ impl fmt::Debug for Rollout {
 
 pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Result<Rollout> {
     let session = thread.session_for_stored(core).await?;
-    let mut looks = Looks::default();
+    let mut search = FileSearch::default();
     let (path, contents) = loop {
         let (path, contents) = read_stored(&session, thread).await?;
         match contents {
-            Err(error) if error.kind() == ErrorKind::Internal && looks.again() => {
+            Err(error) if error.kind() == ErrorKind::Internal && search.look_again() => {
                 session.connection.sleep(moved_files::PAUSE).await;
             }
             contents => break (path, contents.map_err(|error| error.with_thread(Some(&thread.id)))?),

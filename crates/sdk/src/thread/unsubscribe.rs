@@ -7,6 +7,7 @@ use openai_codex_protocol::types::{ThreadUnsubscribeParams, ThreadUnsubscribeRes
 use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 
@@ -24,7 +25,7 @@ pub(crate) async fn unsubscribe(
             .with_method(methods::ThreadUnsubscribe::METHOD)
             .with_thread(Some(&thread.id)));
     }
-    let mut call = UnsubscribeCall::new(core, thread);
+    let mut call = UnsubscribeCall::new(core, &session, thread);
     let response = session.call::<methods::ThreadUnsubscribe>(&params, Some(&thread.id)).await;
     // The server refused it, or the runtime was lost.
     call.failed = response
@@ -36,14 +37,15 @@ pub(crate) async fn unsubscribe(
 /// A call of `unsubscribe`. It counts from its start, even if the caller drops it: the server may have received the request.
 struct UnsubscribeCall<'a> {
     core: &'a ClientCore,
+    session: &'a Session,
     thread: &'a ThreadState,
     failed: bool,
 }
 
 impl<'a> UnsubscribeCall<'a> {
-    fn new(core: &'a ClientCore, thread: &'a ThreadState) -> Self {
+    fn new(core: &'a ClientCore, session: &'a Session, thread: &'a ThreadState) -> Self {
         thread.unsubscribe_calls.fetch_add(1, Ordering::AcqRel);
-        Self { core, thread, failed: false }
+        Self { core, session, thread, failed: false }
     }
 }
 
@@ -52,6 +54,7 @@ impl Drop for UnsubscribeCall<'_> {
         if self.failed {
             self.thread.unsubscribe_calls.fetch_sub(1, Ordering::AcqRel);
         } else {
+            self.session.connection.note_unsubscribed(&self.thread.id);
             drop(self.core.handlers.release(&self.thread.id));
             drop(self.thread.end_subscription());
         }

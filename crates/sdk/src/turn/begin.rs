@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{FuturesTimerSleeper, Sleeper};
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{ApprovalsReviewer, ThreadReadParams, ThreadStatus};
+use openai_codex_protocol::types::{ApprovalsReviewer, ThreadReadParams, ThreadStatus, TurnStartParams};
 use serde_json::value::RawValue;
 use tokio::sync::OwnedRwLockReadGuard;
 
@@ -69,7 +69,6 @@ impl TurnStart<AsyncCodex> {
         loaded: LoadPoint,
     ) -> Result<Option<TurnGuard>> {
         self.alone_in = Some(loaded);
-        self.ask_handler();
         // Not again after a resume, as `begin` does.
         match self.attempt(session.clone(), false).await {
             Ok((guard, _)) => {
@@ -103,13 +102,12 @@ impl TurnStart<AsyncCodex> {
     /// often as the connection is lost before the request is sent, and replaced. Dropping this future interrupts the turn, until the
     /// caller has the guard.
     pub(super) async fn begin(
-        mut self,
+        self,
         mut session: Arc<Session>,
         keep_backlog: bool,
     ) -> Result<(TurnGuard, Arc<str>)> {
         let mut was_unloaded = false;
         loop {
-            self.ask_handler();
             let error = match self.attempt(session.clone(), keep_backlog).await {
                 Ok(begun) => return Ok(begun),
                 // A turn of the thread was given up while this one was prepared.
@@ -125,13 +123,17 @@ impl TurnStart<AsyncCodex> {
         }
     }
 
-    /// Has the program's handler decide about approvals in a thread in which a model would: the thread was started without the handler.
-    fn ask_handler(&mut self) {
-        if self.core.handlers.decides_approvals(Some(&self.thread.id))
-            && self.thread.has_model_review(&self.params)
+    /// The parameters. In a thread in which a model decides about approvals, the program's handler decides instead: the thread was started
+    /// without the handler. A running turn keeps its reviewer. `known`: the turns that run in the thread.
+    fn params_asking_handler(&self, known: &[Arc<str>]) -> TurnStartParams {
+        let mut params = self.params.clone();
+        if known.is_empty()
+            && self.core.handlers.decides_approvals(Some(&self.thread.id))
+            && self.thread.has_model_review(&params)
         {
-            self.params.approvals_reviewer = Some(ApprovalsReviewer::User);
+            params.approvals_reviewer = Some(ApprovalsReviewer::User);
         }
+        params
     }
 
     /// One attempt of [`begin`](Self::begin): waits until the thread is ready, refuses settings that would not apply, sends, and checks
@@ -141,17 +143,18 @@ impl TurnStart<AsyncCodex> {
             let HeldThread { session, transport, guard } = self.hold_thread(session).await?;
             let named = encode(METHOD, &self.params)?;
             session.check_runtime(METHOD, named.as_deref(), Some(&self.thread.id)).await?;
-            let Request { params, client_id } = self.request(&session)?;
             let Joining { guards, joins, known, allowed } = self.check_joining(&session, guard).await?;
             self.thread
                 .prepare_settings(&self.core, &session, &self.params)
                 .await
                 .map_err(|error| error.with_method(METHOD))?;
+            let params = self.params_asking_handler(&known);
+            let Request { params: request, client_id } = request(&session, params.clone())?;
             let subscription = self.subscription(&session, keep_backlog);
             let guard = TurnGuard::new(session.clone(), subscription.clone());
             let guard = guard.with_client_message_id(client_id.as_deref());
-            let settings = self.thread.add_turn_settings(&self.params, &subscription, guards);
-            let response = session.start_turn(&params, &subscription, settings, joins, transport).await;
+            let settings = self.thread.add_turn_settings(&params, &subscription, guards);
+            let response = session.start_turn(&request, &subscription, settings, joins, transport).await;
             let started = response.and_then(|response| {
                 Ok((decode::<methods::TurnStart>(&response, Some(&self.thread.id))?, response))
             });
@@ -194,16 +197,6 @@ impl TurnStart<AsyncCodex> {
     /// How long the server may take for its response.
     fn response_limit(&self, session: &Session) -> Option<Duration> {
         self.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min()
-    }
-
-    /// The request, with an id of the client's for a user message that has none.
-    fn request(&self, session: &Session) -> Result<Request> {
-        let mut params = self.params.clone();
-        if params.client_user_message_id.is_none() && !params.input.is_empty() {
-            params.client_user_message_id = session.new_client_id();
-        }
-        let client_id = params.client_user_message_id.clone();
-        Ok(Request { params: encode(METHOD, &params)?.unwrap_or_default(), client_id })
     }
 
     /// Waits for turns that are being interrupted, because the input must not join one, and for a turn that is starting, because the
@@ -338,6 +331,15 @@ impl TurnStart<AsyncCodex> {
             )),
         }
     }
+}
+
+/// The request, with an id of the client's for a user message that has none.
+fn request(session: &Session, mut params: TurnStartParams) -> Result<Request> {
+    if params.client_user_message_id.is_none() && !params.input.is_empty() {
+        params.client_user_message_id = session.new_client_id();
+    }
+    let client_id = params.client_user_message_id.clone();
+    Ok(Request { params: encode(METHOD, &params)?.unwrap_or_default(), client_id })
 }
 
 /// The error of a start that was not sent, of a turn that joins no other one. It stays in the client.

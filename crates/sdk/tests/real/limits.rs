@@ -119,11 +119,11 @@ with_both_clients! {
         model.reply_when(says("help"), "helped");
         // The end of a sub-agent can make the turn above it send another request.
         model.fallback(", and noted");
-        let allowed = Duration::from_secs(2);
+        let allowed = Duration::from_secs(5);
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().sandbox(Sandbox::ReadOnly).on_command_approval(move |request: CommandApproval| {
             // An interrupt cancels the request.
-            match request.cancellation().wait_timeout(2 * allowed) {
+            match request.cancellation().wait_timeout(allowed + Duration::from_secs(1)) {
                 true => CommandExecutionApprovalDecision::Decline,
                 false => CommandExecutionApprovalDecision::Accept,
             }

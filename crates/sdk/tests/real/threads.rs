@@ -6,7 +6,7 @@ use openai_codex::types::{
     AskForApproval, SortDirection, ThreadItem, ThreadLoadedListParams, ThreadStatus, ThreadUnsubscribeStatus,
     TurnStatus,
 };
-use openai_codex::{ApprovalMode, EnsureOutcome, ErrorKind, Event, Notification, methods};
+use openai_codex::{ApprovalMode, EnsureOutcome, ErrorKind, Event, Notification, Sandbox, methods};
 use openai_codex_testkit::{ModelReply, ModelToolCall, Phase};
 use serde_json::json;
 
@@ -168,7 +168,7 @@ with_both_clients! {
         wait!(thread.unsubscribe()).unwrap();
         gate.release();
         while !matches!(wait!(thread.read().send()).unwrap().thread.status, ThreadStatus::Idle(_)) {}
-        let again = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        let again = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
         model.reply("two");
         let ensured = wait!(again.ensure("key", "next").run()).unwrap();
         assert_eq!(ensured.outcome, EnsureOutcome::Ran);

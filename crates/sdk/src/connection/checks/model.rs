@@ -163,7 +163,6 @@ impl Model {
         }
         match self.requests[request].about {
             Some(About::Unsubscribe(thread)) => {
-                self.unsubscribed.retain(|(known, _)| *known != thread);
                 self.unsubscribed.push((thread, request));
             }
             Some(About::Resume(thread)) if self.unsubscribed.iter().any(|(known, _)| *known == thread) => {

@@ -65,7 +65,13 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ),
     (
         "Options of threads and turns apply, or are an error",
-        &["real::settings", "real::service_tiers", "real::concurrent", "real::sandboxes"],
+        &[
+            "real::settings",
+            "real::subagent_bounds",
+            "real::service_tiers",
+            "real::concurrent",
+            "real::sandboxes",
+        ],
     ),
     ("Threads that the server unloaded, or that have not run yet, can be used", &["real::unloaded"]),
     (

@@ -40,6 +40,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::finding::a_turn_is_found_by",
             "real::shared_servers::a_turn_does_not_join_a_turn_of_another_client",
             "real::shared_servers::a_turn_that_has_joined_one_of_another_client",
+            "real::shared_servers::a_call_that_has_joined_a_turn",
         ],
         why: "Before 0.148.0 the server responds to a `turn/start` on a busy thread with a new id that no notification ever \
               names. The input becomes part of the running turn, and is lost if that turn is interrupted first. A handle of \
@@ -349,9 +350,23 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["real::settings::a_thread_without_agents"],
+        tests: &["real::subagent_bounds::a_thread_without_agents"],
         why: "0.133.0 and 0.144.4 refuse the configuration entry `agents` of the test. Threads cannot be without agents there.",
         sort: Sort::Unseen,
+    },
+    Difference {
+        versions: &["0.133.0", "0.144.4"],
+        tests: &["real::subagent_bounds::a_thread_whose_subagents_take_no_settings"],
+        why: "0.133.0 has no `collaboration` tools, and 0.144.4 changes the settings of their sub-agents. So the refusal of newer \
+              runtimes does not come.",
+        sort: Sort::Unseen,
+    },
+    Difference {
+        versions: &["0.133.0", "0.144.4"],
+        tests: &["real::uncertain_starts::the_first_start"],
+        why: "Before 0.154.0 the server has no sections, and so no request with which the client makes it store a thread after a \
+              reconnect. The error of a first start that was lost advises to start another thread.",
+        sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],

@@ -109,9 +109,9 @@ fn keep(core: &ClientCore, subagent: &str, bounds: &Settings) {
 
 const SUBAGENT_RUNS: &str = "a sub-agent of the thread is running and keeps the settings that it began with; wait for its end, and \
                              then make the call again";
-const SUBAGENT_HIDDEN: &str = "a sub-agent of the thread keeps the settings that it was spawned with, and the runtime does not show them: the thread is ephemeral, or \
-     the runtime has not stored the sub-agent yet. Make the call again when the sub-agent has run, or start another thread, which is \
-     not ephemeral";
+const SUBAGENT_HIDDEN: &str = "a sub-agent of the thread keeps the settings that it was spawned with, and the runtime does not show \
+                                them: the thread is ephemeral, or the runtime has not stored the sub-agent yet. Make the call again \
+                                when the sub-agent has run, or start another thread, which is not ephemeral";
 const SUBAGENT_KEEPS: &str =
     "the runtime accepted the change for a sub-agent of the thread and did not make it; start another thread";
 
